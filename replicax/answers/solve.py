@@ -1,0 +1,252 @@
+r"""One verb for every model and ansatz: the stationary point, its observables, and how far they can be trusted.
+
+The kernel solves one point: damped Newton with coarse nodes from a cold start, further starts for what failed, Newton with the full
+rule, the functional with twice the nodes for the error.  It is vmapped over everything that is an array, and compiled once for a
+model, an ansatz and a block size; tables are padded to the block sizes.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from replicax.answers.status import CODE, status_text
+from replicax.numerics.roots import Root, implicit_root, newton
+from replicax.theory.ansatz import RS, Ansatz
+from replicax.theory.free_entropy import Problem
+from replicax.vocabulary.limits import is_concrete
+
+#: batches are padded to these sizes; longer ones are cut into the last
+BLOCKS = (8, 64, 512, 4096)
+#: a point with a larger quadrature error (times 1 + |phi|) is solved again with `_REFINED` times the nodes
+_ACCURATE = 1e-10
+_REFINED = 4
+_COARSE = 1e-4
+
+
+class Order:
+    """Order parameters by the names of the specification, as attributes."""
+
+    def __init__(self, values: dict[str, Any]):
+        self.__dict__.update(values)
+
+    def __repr__(self) -> str:
+        return "Order(" + ", ".join(f"{k}={_number(v)}" for k, v in self.__dict__.items()) + ")"
+
+
+def _number(value: Any) -> str:
+    return f"{float(value):.10g}" if is_concrete(value) and np.ndim(value) == 0 else f"array{np.shape(value)}"
+
+
+class Solution(eqx.Module):
+    """The answer to `solve`: observables as attributes (phi, entropy, energy, replicon, ..), order parameters in `order`.
+
+    Every array has the shape of the (broadcast) parameters.  `converged`, `status`, `residual` (largest undamped residual of the saddle
+    equations in logarithmic coordinates) and `quadrature_error` (change of phi under refinement of every rule, plus rounding) say how far
+    it can be trusted; where `converged` is False everything else is NaN.  `coordinates` serves as a start for a neighbour.
+    """
+
+    model: Any
+    ansatz: Ansatz
+    columns: dict[str, Array]
+    parameters: dict[str, Array]
+    code: Array
+    converged: Array
+    residual: Array
+    quadrature_error: Array
+    steps: Array
+    coordinates: tuple[Array, ...]
+
+    def __getattr__(self, name: str) -> Any:
+        for table in ("columns", "parameters"):
+            values = object.__getattribute__(self, table)
+            if name in values:
+                return values[name]
+        known = ", ".join((*self.columns, *self.parameters))
+        raise AttributeError(f"this solution has no {name!r}; it has {known}")
+
+    @property
+    def order(self) -> Order:
+        return Order(self.parameters)
+
+    @property
+    def status(self) -> Any:
+        """In words ("ok", ..); under a transformation the code that `answers.status.STATUSES` lists."""
+        return status_text(self.code)
+
+    def stabilities(self, x: Array) -> Array:
+        """P(Delta) of the stabilities of a typical configuration on the grid x (see `theory.stabilities`)."""
+        from replicax.theory.stabilities import stability_density
+
+        return stability_density(self.model, self.order, jnp.asarray(x, float))
+
+    def table(self) -> dict[str, Any]:
+        """All results by column name, as written by the command line."""
+        trust = dict(converged=self.converged, residual=self.residual, quadrature_error=self.quadrature_error)
+        return {**self.columns, **self.parameters, "status": self.status, **trust}
+
+    def __repr__(self) -> str:
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
+            return f"Solution({self.ansatz.name}, traced)"
+        name = getattr(self.model, "name", "") or type(self.model).__name__
+        lines = [f"{name}, {self.ansatz.name}: {_status_summary(self.code)}"]
+        width = max(len(k) for k in self.table())
+        lines += [f"  {k:<{width}}  {_cell(v)}" for k, v in self.table().items() if k not in ("status", "converged")]
+        return "\n".join(lines)
+
+
+def _status_summary(code: Array) -> str:
+    words, counts = np.unique(np.atleast_1d(status_text(code)), return_counts=True)
+    return words[0] if np.ndim(code) == 0 else ", ".join(f"{n} {w}" for n, w in zip(counts, words))
+
+
+def _cell(value: Any) -> str:
+    x = np.asarray(value)
+    if x.ndim == 0:
+        return f"{float(x):.12g}"
+    return f"{x.shape} in [{np.nanmin(x):.6g}, {np.nanmax(x):.6g}]" if np.isfinite(x).any() else f"{x.shape} nan"
+
+
+def require_float64() -> None:
+    """The theory needs 64-bit floats, and a jaxlib that multiplies them correctly."""
+    if not jax.config.jax_enable_x64:
+        raise RuntimeError(
+            "replicax's theory needs float64 and it is off: unset REPLICAX_ENABLE_X64, or call "
+            "jax.config.update('jax_enable_x64', True) before any array is made"
+        )
+    if jax.lib.__version__ in ("0.10.2", "0.11.0") and jax.default_backend() == "cpu":
+        raise RuntimeError(f"jaxlib {jax.lib.__version__} returns wrong numbers on the CPU; install another version")
+
+
+def solve(model: Any, ansatz: Ansatz | type[Ansatz] | None = None, *, start: Any = None) -> Solution:
+    """Solve a model under an ansatz (default `RS()`): every parameter a number or an array, all broadcast together.
+
+    start: an earlier `Solution` of the same problem, tried before the cold starts.  Differentiable in every parameter (implicit function
+    theorem) and usable inside jit, vmap, grad, jacfwd.  Raises ValueError for parameters that the ansatz cannot use; never for a point
+    without a solution, which is flagged in `status` and NaN.
+    """
+    require_float64()
+    ansatz = RS() if ansatz is None else ansatz() if isinstance(ansatz, type) else ansatz
+    ansatz.problems(model)
+    coordinates = None if start is None else start.coordinates
+    return batched(_kernel, (model, ansatz), coordinates, refine=_unsatisfactory)
+
+
+def _unsatisfactory(answer: Solution) -> Array:
+    accurate = answer.quadrature_error <= _ACCURATE * (1.0 + jnp.abs(answer.columns["phi"]))
+    lost = answer.code == CODE["not converged"]
+    return lost | (answer.converged & ~accurate)
+
+
+def batched(kernel: Any, parameters: Any, coordinates: Any, refine: Any = None) -> Any:
+    """kernel(parameters, coordinates, refinement) over the broadcast arrays in `parameters`, compiled, padded and re-assembled."""
+    parameters = jax.tree.map(lambda x: jnp.asarray(x, float), parameters)
+    leaves = jax.tree.leaves(parameters)
+    shape = jnp.broadcast_shapes(*(x.shape for x in leaves)) if leaves else ()
+    if any(isinstance(x, jax.core.Tracer) for x in (*leaves, *jax.tree.leaves(coordinates))):
+        call = lambda p, c: kernel(p, c, 1)
+        for _ in shape:
+            call = jax.vmap(call)
+        spread = jax.tree.map(lambda x: jnp.broadcast_to(x, shape), parameters)
+        return call(spread, coordinates)
+    flat = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), shape).reshape(-1), parameters)
+    starts = jax.tree.map(lambda x: np.asarray(x).reshape(-1, x.shape[-1]), coordinates)
+    size = int(np.prod(shape))
+    answer = _in_blocks(kernel, flat, starts, size, 1)
+    if refine is not None:
+        again = np.flatnonzero(np.asarray(refine(answer)))
+        if again.size:
+            pick = lambda tree: jax.tree.map(lambda x: np.asarray(x)[again], tree)
+            better = _in_blocks(kernel, pick(flat), pick(starts), again.size, _REFINED)
+            answer = jax.tree.map(lambda a, b: _replace(a, again, b), answer, better)
+    return jax.tree.map(lambda x: jnp.asarray(x.reshape(shape + x.shape[1:])), answer)
+
+
+def _replace(array: np.ndarray, index: np.ndarray, values: np.ndarray) -> np.ndarray:
+    array = np.array(array)
+    array[index] = values
+    return array
+
+
+def _in_blocks(kernel: Any, flat: Any, starts: Any, size: int, refinement: int) -> Any:
+    parts = []
+    for begin in range(0, size, BLOCKS[-1]):
+        index = np.arange(begin, min(size, begin + BLOCKS[-1]))
+        block = next(b for b in BLOCKS if b >= index.size)
+        padded = np.concatenate([index, np.full(block - index.size, index[-1])])
+        out = _compiled(kernel, jax.tree.map(lambda x: x[padded], flat), jax.tree.map(lambda x: x[padded], starts), refinement)
+        parts.append(jax.tree.map(lambda x: np.asarray(x)[: index.size], out))
+    return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+
+
+@eqx.filter_jit
+def _compiled(kernel: Any, flat: Any, starts: Any, refinement: int) -> Any:
+    return jax.vmap(lambda p, s: kernel(p, s, refinement))(flat, starts)
+
+
+def find_root(problem: Problem, given: Array | None, refinement: int = 1) -> Root:
+    """The root of the problem's map: coarse nodes first, then the full rule; `given` is tried before the cold starts."""
+    fine = problem.nodes * refinement
+    coarse = max(1, fine // 4)
+    cold = jnp.stack(problem.starts())
+    starts = cold if given is None else jnp.concatenate([jnp.where(jnp.isfinite(given), given, cold[0])[None], cold])
+
+    def residual(x: Array, n: int) -> Array:
+        return problem.state(x, n).residual
+
+    def solver(_: Array) -> Root:
+        root = newton(lambda x: residual(x, coarse), starts, tol=_COARSE)
+        return newton(lambda x: residual(x, fine), root.x[None])
+
+    return implicit_root(lambda x: residual(x, fine), solver, starts[0])
+
+
+def _kernel(parameters: tuple[Any, Ansatz], coordinates: tuple[Array, ...] | None, refinement: int) -> Solution:
+    model, ansatz = parameters
+    problems = ansatz.problems(model)
+    given = coordinates if coordinates is not None and len(coordinates) == len(problems) else (None,) * len(problems)
+    answers = [_answer(p, g, refinement) for p, g in zip(problems, given)]
+    best, *others = answers[::-1]
+    for other in others:
+        best = _first_converged(other, best)
+    columns, order, trust, _ = best
+    return Solution(model, ansatz, columns, order, coordinates=tuple(a[3] for a in answers), **trust)
+
+
+def _first_converged(first: tuple, second: tuple) -> tuple:
+    """The first answer where it has converged, else the second; columns that only one of them has are NaN in the other."""
+    done = first[2]["converged"]
+
+    def merge(a: dict[str, Array], b: dict[str, Array]) -> dict[str, Array]:
+        return {k: jnp.where(done, a.get(k, jnp.nan), b.get(k, jnp.nan)) for k in {**a, **b}}
+
+    return merge(first[0], second[0]), merge(first[1], second[1]), merge(first[2], second[2]), first[3]
+
+
+def _answer(problem: Problem, given: Array | None, refinement: int):
+    root = find_root(problem, given, refinement)
+    n = problem.nodes * refinement
+    state = problem.state(root.x, n)
+    terms, refined = problem.terms(state, n), problem.terms(state, 2 * n)
+    phi = sum(refined, jnp.zeros(()))
+    rounding = 4e-16 * sum((jnp.abs(t) for t in refined), jnp.zeros(()))
+    error = jnp.abs(phi - sum(terms, jnp.zeros(()))) + rounding
+    columns = dict(phi=phi) | problem.columns(state, phi, n)
+    finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (phi, *state.order.values())]))
+    converged = root.converged & finite
+    code = jnp.where(problem.absent(n // 2), CODE["no solution"], CODE["not converged"])
+    healthy = jnp.where(problem.counts & (columns.get("entropy", phi) < -error), CODE["negative entropy"], CODE["ok"])
+    healthy = jnp.where(columns.get("replicon", jnp.ones(())) < 0, CODE["unstable (replicon)"], healthy)
+    code = jnp.where(converged, healthy, code)
+    keep = lambda x: jnp.where(converged, x, jnp.nan)
+    trust = dict(
+        code=code,
+        converged=converged,
+        residual=jax.lax.stop_gradient(root.residual),
+        quadrature_error=jax.lax.stop_gradient(keep(error)),
+        steps=root.steps,
+    )
+    return jax.tree.map(keep, columns), jax.tree.map(keep, state.order), trust, root.x

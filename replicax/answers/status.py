@@ -1,0 +1,29 @@
+"""How far an answer can be trusted: one small integer, whose meanings are the same in Python, in tables and in files."""
+
+import jax
+import numpy as np
+
+#: in this order: the code of a status is its position
+STATUSES = (
+    "ok",
+    "negative entropy",
+    "upper bound",
+    "unstable (replicon)",
+    "not converged",
+    "no solution",
+    "no reference",
+    "outside domain",
+    "inner saddle lost",
+    "branch lost",
+    "float32",
+    "not computed",
+)
+CODE = {name: code for code, name in enumerate(STATUSES)}
+
+
+def status_text(code):
+    """The meaning of a status: a string, an array of strings, or (traced) the code itself."""
+    if isinstance(code, jax.core.Tracer):
+        return code
+    text = np.asarray(STATUSES)[np.asarray(code, int)]
+    return str(text) if text.ndim == 0 else text

@@ -1,0 +1,117 @@
+r"""Gaussian averages  E_z F(z) = \int Dz F(z)  of integrands that bend.
+
+A rule is frozen data: nodes z (..., n) and Jacobian factors, so that
+
+    E_z F(z)  ~  sum_j  G(z_j) jacobian_j F(z_j),      G(z) = exp(-z^2/2) / sqrt(2 pi).
+
+The integrands of replica theory are analytic, but they *bend*: log H((kappa - sqrt(q) z)/sqrt(1-q)) turns from 0 into a
+parabola over a width w = sqrt((1-q)/q) around z* = kappa/sqrt(q).  Gauss-Hermite is blind to that; here every rule is told
+where the bends are and how wide:
+
+- one bend:  z = z* + w sinh(u), trapezoid in u (spectral: all scales between w and 1 get the same number of nodes);
+- several bends:  panels of Gauss-Legendre in the stretched coordinate u of the nearest bend.
+
+Bends, widths and ranges are constants in derivatives (``stop_gradient``): the nodes move with the parameters, the integral
+does not.  Everything has a trailing node axis and works under jit and vmap.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+#: half-width of the integration range in standard deviations; the mass outside is 2 H(9) = 2e-19
+RANGE = 9.0
+#: a bend wider than this is no feature: the Gaussian itself is the scale
+_WIDEST = 1.5
+_LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
+_ORDER = 16
+
+
+class Rule(NamedTuple):
+    """Nodes z and Jacobian factors of shape (..., n) of a rule for E_z F(z)."""
+
+    nodes: Array
+    jacobian: Array
+
+    @property
+    def weights(self) -> Array:
+        return jnp.exp(-0.5 * self.nodes**2 - _LOG_SQRT_2PI) * self.jacobian
+
+    @property
+    def log_weights(self) -> Array:
+        return -0.5 * self.nodes**2 - _LOG_SQRT_2PI + jnp.log(self.jacobian)
+
+
+def gaussian_rule(
+    bends: tuple[ArrayLike, ...],
+    widths: tuple[ArrayLike, ...],
+    n: int,
+    *,
+    lower: ArrayLike = -RANGE,
+    upper: ArrayLike = RANGE,
+    even: bool = False,
+    moving: bool = False,
+) -> Rule:
+    """The rule for an integrand that bends at `bends` over `widths` (arrays of one shape S): nodes of shape S + (nodes,).
+
+    `n` nodes a bend (none: one bend at 0 of width 1).  `even`: the integrand is even in z (then the bends must lie at 0 or in
+    mirrored pairs): the same accuracy from half the nodes, on z > 0.  `moving`: the bends are jumps; panels end there
+    and move with them, and the derivative of the integral is that of the moving panels (Leibniz).
+    """
+    if not bends:
+        bends, widths = (0.0,), (1.0,)
+    hold = (lambda x: x) if moving else lax.stop_gradient
+    b = [hold(jnp.asarray(x, float)) for x in bends]
+    lo, hi = (lax.stop_gradient(jnp.asarray(x, float)) for x in (lower, upper))
+    widest = _WIDEST * jnp.maximum(1.0, hi - RANGE)
+    w = [jnp.clip(hold(jnp.asarray(x, float)), 1e-30, widest) for x in widths]
+    if len(b) == 1 and not moving:
+        return _one_bend(b[0], w[0], lo, hi, n, even)
+    return _panels(b, w, jnp.zeros_like(hi) if even else lo, hi, n, even)
+
+
+def _one_bend(bend, width, lo, hi, n, even) -> Rule:
+    if even:
+        bend, steps = jnp.zeros_like(bend), np.arange(n // 2) + 0.5
+        u0, du = jnp.zeros_like(bend * hi), jnp.arcsinh(hi / width) / (n // 2)
+    else:
+        # a bend far outside the Gaussian does not matter, but would take the nodes along
+        reach = 1.0 - 0.5 * (width >= _WIDEST)
+        bend = jnp.clip(bend, reach * lo, reach * hi)
+        steps = np.arange(n)
+        u0 = jnp.arcsinh((lo - bend) / width)
+        du = (jnp.arcsinh((hi - bend) / width) - u0) / (n - 1)
+    u = u0[..., None] + du[..., None] * steps
+    grow, shrink = jnp.exp(u), jnp.exp(-u)
+    nodes = bend[..., None] + 0.5 * width[..., None] * (grow - shrink)
+    jacobian = 0.5 * (width * du)[..., None] * (grow + shrink)
+    return Rule(nodes, 2.0 * jacobian if even else jacobian)
+
+
+def _panels(b, w, lo, hi, n, even) -> Rule:
+    shape = jnp.broadcast_shapes(*(x.shape for x in (*b, *w, lo, hi)))
+    bends = jnp.stack([jnp.broadcast_to(x, shape) for x in b])
+    widths = jnp.stack([jnp.broadcast_to(x, shape) for x in w])
+    bends, widths = lax.sort((jnp.clip(bends, lo, hi), widths), dimension=0, num_keys=1)
+    middles = 0.5 * (bends[1:] + bends[:-1])
+    ends = [jnp.broadcast_to(x, shape) for x in (lo, *middles, hi)]
+    s, ds = unit_panels(max(1, n // (2 * _ORDER)))
+    nodes, jacobians = [], []
+    for bend, width, left, right in zip(bends, widths, ends[:-1], ends[1:]):
+        for edge in (left, right):
+            length = jnp.arcsinh((edge - bend) / width)
+            u = length[..., None] * s
+            nodes.append(bend[..., None] + width[..., None] * jnp.sinh(u))
+            jacobians.append((jnp.abs(length) * width)[..., None] * ds * jnp.cosh(u))
+    scale = 2.0 if even else 1.0
+    return Rule(jnp.concatenate(nodes, -1), scale * jnp.concatenate(jacobians, -1))
+
+
+def unit_panels(panels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes and weights of `panels` equal panels of (0, 1)."""
+    x, w = np.polynomial.legendre.leggauss(_ORDER)
+    nodes = (np.arange(panels)[:, None] + 0.5 * (x + 1)) / panels
+    return nodes.ravel(), np.tile(0.5 * w / panels, panels)

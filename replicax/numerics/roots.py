@@ -1,0 +1,109 @@
+r"""Stationary points of small systems: damped Newton on a residual map, with implicit derivatives.
+
+Stationary points of a free entropy are saddles, so they are solved, never minimised.  The residual is a map R: R^n -> R^n in
+logarithmic coordinates, where a step of 2 is a factor e^2; a cap on the step in the max norm is all the globalisation that the moment
+maps of replica theory need from almost every cold start.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+Residual = Callable[[Array], Array]
+
+
+class Root(NamedTuple):
+    """A root x (n,), the largest undamped residual there (scaled by max(1, |x|)), Newton steps (a float) and success."""
+
+    x: Array
+    residual: Array
+    steps: Array
+    converged: Array
+
+
+def solve_linear(matrix: Array, rhs: Array) -> Array:
+    """Solve the dense n x n system; n <= 2 in closed form (a batch of LAPACK calls costs more than the integrals)."""
+    n = rhs.shape[0]
+    if n == 0:
+        return rhs
+    if n == 1:
+        return rhs / matrix[0, 0]
+    if n == 2:
+        (a, b), (c, d) = matrix
+        return jnp.stack([d * rhs[0] - b * rhs[1], a * rhs[1] - c * rhs[0]]) / (a * d - b * c)
+    return jnp.linalg.solve(matrix, rhs)
+
+
+def value_and_jacobian(residual: Residual, x: Array) -> tuple[Array, Array]:
+    """R(x) and dR/dx from one shared primal evaluation."""
+    value, push = jax.linearize(residual, x)
+    return value, jax.vmap(push, out_axes=1)(jnp.eye(x.shape[0], dtype=x.dtype))
+
+
+def _size(residual: Array, x: Array) -> Array:
+    worst = jnp.max(jnp.abs(residual) / jnp.maximum(1.0, jnp.abs(x)))
+    return jnp.where(jnp.isnan(worst), jnp.inf, worst)
+
+
+class _Iterate(NamedTuple):
+    x: Array  # where to evaluate next
+    base: Array  # the last point with a finite residual, and the step taken from it
+    step: Array
+    size: Array
+    attempt: Array  # which start, and how many evaluations since
+    count: Array
+    total: Array
+    done: Array
+
+
+def newton(residual: Residual, starts: Array, *, tol: float = 1e-12, max_steps: int = 40, cap: float = 2.0) -> Root:
+    """Damped Newton from the rows of `starts` (S, n), tried in turn until one converges.
+
+    Steps are capped at `cap` in the max norm (a third of it after the first start) and quartered while the residual is not finite.  Stops on the
+    undamped residual, never on the step, and takes the last Newton step in hand.  `max_steps` counts evaluations of the
+    residual with its Jacobian, per start; it is traced once whatever the number of starts.
+    """
+    caps = jnp.where(jnp.arange(starts.shape[0]) == 0, cap, cap / 3.0)
+
+    def going(s: _Iterate) -> Array:
+        return ~s.done & (s.attempt < starts.shape[0])
+
+    def advance(s: _Iterate) -> _Iterate:
+        r, jacobian = value_and_jacobian(residual, s.x)
+        step, size = -solve_linear(jacobian, r), _size(r, s.x)
+        ok = jnp.isfinite(size) & jnp.all(jnp.isfinite(step))
+        step = step * jnp.minimum(1.0, caps[s.attempt] / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
+        base, step = jnp.where(ok, s.x, s.base), jnp.where(ok, step, 0.25 * s.step)
+        size, done = jnp.where(ok, size, s.size), ok & (size <= tol)
+        lost = ~done & (s.count + 1 >= max_steps)
+        attempt = s.attempt + lost
+        fresh = starts[jnp.minimum(attempt, starts.shape[0] - 1)]
+        x = jnp.where(lost, fresh, base + step)
+        return _Iterate(x, base, step, size, attempt, jnp.where(lost, 0, s.count + 1), s.total + 1.0, done)
+
+    zero, none = jnp.zeros((), int), jnp.zeros_like(starts[0])
+    first = _Iterate(starts[0], starts[0], none, jnp.asarray(jnp.inf), zero, zero, jnp.zeros(()), jnp.zeros((), bool))
+    s = lax.while_loop(going, advance, first)
+    return Root(jnp.where(s.done, s.x, s.base), s.size, s.total, s.done)
+
+
+def implicit_root(residual: Residual, solver: Callable[[Array], Root], x0: Array) -> Root:
+    """The root found by `solver(x0)`, differentiable in everything that `residual` closes over (implicit function theorem).
+
+    Works under jit, vmap, grad, grad of grad and jacfwd; the start carries no derivative.
+    """
+
+    def solve(_: Residual, x: Array):
+        root = solver(x)
+        return root.x, (root.residual, root.steps, root.converged.astype(float))
+
+    def tangent_solve(linear: Residual, y: Array) -> Array:
+        return solve_linear(jax.jacfwd(linear)(jnp.zeros_like(y)), y)
+
+    if x0.shape[0] == 0:
+        return Root(x0, jnp.zeros(()), jnp.zeros(()), jnp.ones((), bool))
+    x, (size, steps, done) = lax.custom_root(residual, lax.stop_gradient(x0), solve, tangent_solve, has_aux=True)
+    return Root(x, lax.stop_gradient(size), lax.stop_gradient(steps), done > 0.5)

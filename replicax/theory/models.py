@@ -1,0 +1,218 @@
+r"""Models: what the researcher names.  Pytrees of parameters; what they mean is a prior, a factor and the labels, nothing else.
+
+Any numeric field may be an array, traced, vmapped or differentiated.  Parameters are checked where their values are known; a bad one
+raises ValueError at construction, naming the argument, its value and the allowed range.
+"""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import equinox as eqx
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from replicax.vocabulary.factors import Errors, Factor, HardMargin, Rectangle, SquaredHinge, UFunction
+from replicax.vocabulary.limits import INFINITE, is_concrete, structural_infinity
+from replicax.vocabulary.priors import Binary, Prior, Spherical
+from replicax.vocabulary.recurrent import FixedPointCount, PairField
+
+Number = ArrayLike | Array
+
+
+def parameter(default: Any = dataclasses.MISSING, *, low: float = -np.inf, high: float = np.inf, doc: str, **flags) -> Any:
+    """A numeric field with its closed range and one line of documentation.
+
+    flags: `open_low` (low itself is excluded), `infinite` (inf allowed), `integer`.
+    """
+    return eqx.field(
+        default=default, converter=structural_infinity, metadata=dict(low=low, high=high, doc=doc, numeric=True, **flags)
+    )
+
+
+def choice(*options: str, doc: str) -> Any:
+    """A field with a fixed list of values, the first of which is the default."""
+    return eqx.field(default=options[0], static=True, metadata=dict(choices=options, doc=doc, numeric=False))
+
+
+def allowed_range(meta) -> str:
+    """The allowed range of a numeric field in words, for messages and for `replicax list`."""
+    left = "(" if meta.get("open_low") or meta["low"] == -np.inf else "["
+    right = "]" if meta.get("infinite") or meta["high"] < np.inf else ")"
+    kind = "an integer in " if meta.get("integer") else ""
+    return f"{kind}{left}{meta['low']:g}, {meta['high']:g}{right}"
+
+
+def check_parameter(name: str, value: Any, meta) -> None:
+    """Raise ValueError unless the known numbers in `value` lie in the range of the field."""
+    if value is None or not is_concrete(value):
+        return
+    x = np.asarray(value)
+    if x.dtype.kind not in "fiub":
+        raise ValueError(f"{name} = {value!r}: expected a number in {allowed_range(meta)}")
+    bad = np.isnan(x) | (x < meta["low"]) | (x > meta["high"])
+    if meta.get("open_low"):
+        bad = bad | (x == meta["low"])
+    if not meta.get("infinite"):
+        bad = bad | np.isinf(x)
+    if meta.get("integer"):
+        bad = bad | (np.isfinite(x) & (x != np.round(x)))
+    if np.any(bad):
+        raise ValueError(f"{name} = {x[bad].flat[0]:g} is outside the allowed range {allowed_range(meta)}")
+
+
+def check_fields(obj: Any) -> None:
+    """Check every field of a model or an ansatz against its metadata."""
+    for field in dataclasses.fields(obj):
+        value, meta = getattr(obj, field.name), field.metadata
+        if "choices" in meta and value not in meta["choices"]:
+            raise ValueError(f"{field.name} = {value!r} is not one of {', '.join(map(str, meta['choices']))}")
+        if meta.get("numeric"):
+            check_parameter(field.name, value, meta)
+
+
+class Model(eqx.Module):
+    """Base of all models: a name for the registry, and checked parameters."""
+
+    name: ClassVar[str] = ""
+    #: (authors, title, journal, year, arXiv or doi) keys of `replicax.top.cite`
+    sources: ClassVar[tuple[str, ...]] = ()
+
+    def __check_init__(self) -> None:
+        check_fields(self)
+
+
+class Perceptron(Model):
+    r"""A perceptron with any weights and any constraint.
+
+        phi = (1/N) E log sum_W P(W) prod_mu exp(-beta l(Delta^mu)),   Delta^mu = W.xi^mu/sqrt(N),   P = alpha N patterns.
+
+    alpha: patterns per weight; prior: `Prior` of one weight; factor: `Factor` on one stability.
+    """
+
+    alpha: Number
+    prior: Prior
+    factor: Factor
+
+    @property
+    def weight(self) -> Number:
+        """The factor of a factor term: patterns per weight."""
+        return self.alpha
+
+
+class BinaryPerceptron(Model):
+    r"""W in {-1, +1}^N, constraint Delta^mu >= kappa; beta counts errors (inf: solutions only).
+
+    phi counts weights (phi = log 2 at alpha = 0).  Krauth & Mezard, J. Phys. France 50 (1989) 3057; Gardner & Derrida,
+    J. Phys. A 21 (1988) 271.  Raises ValueError for alpha < 0, beta < 0 and anything that is not a number.
+    """
+
+    name: ClassVar[str] = "binary-perceptron"
+    sources: ClassVar[tuple[str, ...]] = ("krauth1989", "gardner1988")
+
+    alpha: Number | None = parameter(None, low=0.0, doc="patterns per weight, P/N")
+    kappa: Number = parameter(0.0, doc="margin")
+    beta: Number = parameter(INFINITE, low=0.0, infinite=True, doc="inverse temperature of the number of errors")
+    labels: str = choice("random", doc="how labels are made")
+
+    @property
+    def prior(self) -> Prior:
+        return Binary()
+
+    @property
+    def factor(self) -> Factor:
+        return HardMargin(self.kappa) if self.beta is INFINITE else Errors(self.kappa, self.beta)
+
+    @property
+    def weight(self) -> Number:
+        return self.alpha  # type: ignore[return-value]
+
+
+class SymmetricPerceptron(Model):
+    r"""Binary weights, |Delta| <= kappa (rectangle) or |Delta| >= kappa (u).
+
+    By W -> -W symmetry q = 0: phi = log 2 + alpha log p(kappa).  Aubin, Perkins & Zdeborova, J. Phys. A 52 (2019) 294003,
+    arXiv:1901.00314.
+    """
+
+    name: ClassVar[str] = "symmetric-perceptron"
+    sources: ClassVar[tuple[str, ...]] = ("aubin2019",)
+
+    alpha: Number | None = parameter(None, low=0.0, doc="patterns per weight, P/N")
+    kappa: Number | None = parameter(None, low=0.0, open_low=True, doc="margin")
+    constraint: str = choice("rectangle", "u", doc="|Delta| <= kappa or |Delta| >= kappa")
+
+    @property
+    def prior(self) -> Prior:
+        return Binary()
+
+    @property
+    def factor(self) -> Factor:
+        return (Rectangle if self.constraint == "rectangle" else UFunction)(self.kappa)  # type: ignore[arg-type]
+
+    @property
+    def weight(self) -> Number:
+        return self.alpha  # type: ignore[return-value]
+
+
+class SphericalPerceptron(Model):
+    r"""W on the sphere |W|^2 = N, constraint Delta^mu >= kappa of either sign.
+
+    phi is the log of the *fraction* of the sphere (phi = 0 at alpha = 0); add log(2 pi e)/2 for its volume.  Finite beta: number of
+    errors, or squared hinge (kappa - Delta)_+^2/2.  Gardner & Derrida, J. Phys. A 21 (1988) 271; Franz & Parisi, J. Phys. A 49
+    (2016) 145001, arXiv:1501.03397; Franz, Parisi, Sevelev, Urbani & Zamponi, SciPost Phys. 2 (2017) 019, arXiv:1702.06919.
+    """
+
+    name: ClassVar[str] = "spherical-perceptron"
+    sources: ClassVar[tuple[str, ...]] = ("gardner1988", "franz2016", "franz2017")
+
+    alpha: Number | None = parameter(None, low=0.0, doc="patterns per weight, P/N")
+    kappa: Number = parameter(0.0, doc="margin")
+    beta: Number = parameter(INFINITE, low=0.0, infinite=True, doc="inverse temperature of the loss")
+    loss: str = choice("errors", "squared-hinge", doc="the loss at finite beta, and of the ground state")
+    labels: str = choice("random", doc="how labels are made")
+
+    @property
+    def prior(self) -> Prior:
+        return Spherical()
+
+    @property
+    def factor(self) -> Factor:
+        if self.beta is INFINITE:
+            return HardMargin(self.kappa)
+        return (Errors if self.loss == "errors" else SquaredHinge)(self.kappa, self.beta)
+
+    @property
+    def weight(self) -> Number:
+        return self.alpha  # type: ignore[return-value]
+
+
+class RecurrentNetwork(Model):
+    r"""Fixed points s_i = sign(J_D s_i + sum_j J_ij s_j) of an asymmetric network with self-coupling J_D.
+
+    Independent J_ij of variance 1/N, corr(J_ij, J_ji) = eta, external field `field` x_i with random signs.  The energy counts 2 per violated
+    spin.  phi is the first moment, (1/N) log E Z (for J_D > 0, no field and eta = 0 it is also typical).  Finite N: exact
+    (1/N) log E[Z].  Tanaka & Edwards, J. Phys. F 10 (1980) 2769; Gutfreund, Reger & Young, J. Phys. A 21 (1988) 2775;
+    R. Zecchina, lecture notes (2023).
+    """
+
+    name: ClassVar[str] = "recurrent-network"
+    sources: ClassVar[tuple[str, ...]] = ("tanaka1980", "gutfreund1988", "badalotti2025")
+
+    J_D: Number | None = parameter(None, low=0.0, doc="self-coupling")
+    beta: Number = parameter(INFINITE, low=0.0, infinite=True, doc="inverse temperature (2 per violated spin)")
+    eta: Number = parameter(0.0, low=-1.0, high=1.0, doc="symmetry, corr(J_ij, J_ji)")
+    field: Number = parameter(0.0, doc="strength of an external field of random signs")
+    N: Number = parameter(INFINITE, low=2, infinite=True, integer=True, doc="number of spins (inf: the limit)")
+    couplings: str = choice("gaussian", "pm1", doc="law of the couplings (matters at finite N)")
+
+    def __check_init__(self) -> None:
+        if self.N is not INFINITE and self.couplings == "pm1" and np.any(np.asarray(self.eta) != 0):
+            raise ValueError("eta: couplings = pm1 at finite N is exact only for eta = 0")
+
+    @property
+    def count(self) -> FixedPointCount:
+        return FixedPointCount(self.J_D, self.beta, self.eta, self.field, self.N, self.couplings)  # type: ignore[arg-type]
+
+    def pair_field(self, V: Array) -> PairField:
+        return PairField(self.J_D, self.beta, V)  # type: ignore[arg-type]

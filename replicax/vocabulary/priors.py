@@ -1,0 +1,123 @@
+r"""Weight priors: the site term of a free entropy.
+
+A prior is one function, the log-partition of a weight in a field,
+
+    f(h, b) = log sum_w P(w) exp(h w + b w^2 / 2).
+
+`norm` says what is known of Q = <w^2>:  "unit": w^2 = 1, so b only adds a constant (leave it out);  "free": Q is an order
+parameter with its conjugate b;  "spherical": flat measure with the constraint sum_i w_i^2 = N (b is its multiplier).
+"""
+
+import abc
+from typing import ClassVar, Literal, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import Array
+
+from replicax.numerics.special import log_2cosh
+from replicax.vocabulary.levels import Bends, Level, Moments, Quadratic, Terminal, tower
+
+
+class Site(NamedTuple):
+    """The site at given coordinates: conjugates v_hat_i (increments of q_hat), the field b on w^2, and what they produce.
+
+    overlaps: increments q_0, q_1 - q_0, ..; complement V = Q - q_k = <var w>; norm Q; curvature2 = <(var w)^2>.
+    """
+
+    conjugates: tuple[Array, ...]
+    b: Array
+    overlaps: tuple[Array, ...]
+    complement: Array
+    norm: Array
+    curvature2: Array
+
+
+class Prior(eqx.Module):
+    """A weight prior; subclasses give `log_partition` (and `norm`, `bends`, `slope` where they differ)."""
+
+    norm: ClassVar[Literal["unit", "free", "spherical"]] = "unit"
+    even: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def log_partition(self, h: Array, b: Array) -> Array:
+        """f(h, b), elementwise."""
+
+    def bends(self) -> tuple[tuple, tuple]:
+        """Positions and widths of the bends of f in h."""
+        return (0.0,), (1.0,)
+
+    def slope(self) -> float:
+        """A bound on |f'| = |<w>|: the largest weight."""
+        return 1.0
+
+    def value(self, conjugates: tuple[Array, ...], b: Array, ms: tuple, n: int) -> Array:
+        """The site term of the functional at given increments of the conjugates and field b."""
+        return self._tower(conjugates, b, ms, n).value
+
+    def site(self, coordinates: tuple[Array, ...], b: Array, ms: tuple, n: int) -> Site:
+        """What the site makes of its coordinates (here the increments of the conjugates themselves)."""
+        out = self._tower(coordinates, b, ms, n)
+        overlaps, complement = increments(out), out.curvature[0]
+        norm = jnp.ones(()) if self.norm == "unit" else complement + sum(overlaps, jnp.zeros(()))
+        return Site(coordinates, b, overlaps, complement, norm, out.curvature2[0])
+
+    def _tower(self, conjugates: tuple[Array, ...], b: Array, ms: tuple, n: int) -> Moments:
+        return tower(_PriorTerminal(self, b), tuple(Level((v,), m) for v, m in zip(conjugates, ms)), n)
+
+
+def increments(out: Moments, component: int = 0) -> tuple[Array, ...]:
+    """Increments of the overlaps level by level: <f_0'^2> of the outermost, then the gaps."""
+    if not out.overlap:
+        return ()
+    return (out.overlap[0][component], *(gap[component] for gap in out.gap[1:]))
+
+
+class _PriorTerminal(Terminal):
+    prior: Prior
+    b: Array
+
+    @property
+    def even(self) -> bool:  # type: ignore[override]
+        return self.prior.even
+
+    def __call__(self, *h: Array) -> Array:
+        return self.prior.log_partition(h[0], self.b)
+
+    def bends(self, component: int, m):
+        return Bends(*self.prior.bends())
+
+    def slope(self, component: int) -> float:
+        return self.prior.slope()
+
+
+class Binary(Prior):
+    """w = +-1 with counting measure: f(h) = log 2cosh h."""
+
+    def log_partition(self, h: Array, b: Array) -> Array:
+        return log_2cosh(h)
+
+
+class Spherical(Prior):
+    """w on the sphere |w|^2 = N with the uniform normalised measure.
+
+    The multiplier of the constraint is Lambda = -b > 0: f(h) = h^2/(2 Lambda).  Coordinates are the increments in units of Lambda,
+    s_i = v_hat_i/Lambda, because then Lambda is explicit (<w^2> = 1) and every tower closes in closed form.
+    """
+
+    norm: ClassVar[Literal["unit", "free", "spherical"]] = "spherical"
+
+    def log_partition(self, h: Array, b: Array) -> Array:
+        return -0.5 * h * h / b - 0.5 * jnp.log(-b) - 0.5 * (1.0 + b)
+
+    def value(self, conjugates: tuple[Array, ...], b: Array, ms: tuple, n: int) -> Array:
+        levels = tuple(Level((v,), m) for v, m in zip(conjugates, ms))
+        return tower(Quadratic(-1.0 / b), levels, n).value - 0.5 * jnp.log(-b) - 0.5 * (1.0 + b)
+
+    def site(self, coordinates: tuple[Array, ...], b: Array, ms: tuple, n: int) -> Site:
+        scaled = tower(Quadratic(jnp.ones(())), tuple(Level((s,), m) for s, m in zip(coordinates, ms)), n)
+        overlaps = increments(scaled)
+        multiplier = 1.0 + sum(overlaps, jnp.zeros(()))
+        conjugates = tuple(multiplier * s for s in coordinates)
+        overlaps = tuple(o / multiplier for o in overlaps)
+        return Site(conjugates, -multiplier, overlaps, 1.0 / multiplier, jnp.ones(()), 1.0 / multiplier**2)
