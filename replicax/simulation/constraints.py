@@ -12,6 +12,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .arguments import choice, real
 
@@ -54,15 +55,14 @@ def lattice_scale(N: int) -> int:
     """Denominator of the lattice of Gaussian numbers: 2^16, less where N is so large that fields reach 2^31.
 
     A Gaussian rounded to a multiple of 2^-16 has a variance larger by 2e-11, and a field has probability
-    about 6e-6 / sqrt(N) to sit on a given lattice point. (float32 normals stay below 6, so |F| < 8 N scale
-    <= 2^31.)
+    about 6e-6 / sqrt(N) to sit on a given lattice point.
     """
     return 2 ** min(16, 28 - math.ceil(math.log2(max(N, 1))))
 
 
-def to_lattice(x, scale: int) -> jax.Array:
-    """The nearest lattice point of floats x, as int32."""
-    return jnp.round(jnp.asarray(x) * scale).astype(jnp.int32)
+def to_lattice(x: np.ndarray, scale: int) -> np.ndarray:
+    """The lattice point nearest to x, int32; |x| is cut below 8, so that |F| < 8 N scale <= 2^31."""
+    return np.rint(np.clip(x * scale, 1 - 8 * scale, 8 * scale - 1)).astype(np.int32)
 
 
 def _ceil(level: float) -> int:

@@ -52,7 +52,7 @@ class ErrorHistograms(eqx.Module):
         if beta == math.inf:
             with np.errstate(divide="ignore"):
                 return np.log(self.counts[:, 0])
-        return logsumexp(-beta * self.levels[None, :], b=self.counts, axis=1)
+        return np.asarray(logsumexp(-beta * self.levels[None, :], b=self.counts, axis=1))
 
     def probabilities(self, beta: float = math.inf) -> np.ndarray:
         """exp(-beta E)/Z of each single weight with E errors (samples, P + 1); nan where Z = 0."""
@@ -156,7 +156,7 @@ def enumerate_perceptron(
         "ground_energy": Statistic.from_samples(histograms.ground_energy()),
     }
     if instances.teacher is not None:
-        R = np.einsum("si,si->s", histograms.mean_weight(beta), np.asarray(instances.teacher)) / N
+        R = np.einsum("si,si->s", histograms.mean_weight(beta), instances.teacher) / N
         results["R"] = Statistic.from_samples(R[kept])
     return results
 
@@ -202,7 +202,7 @@ def enumerate_stabilities(
 
 def _block_size(low_bits: int) -> int:
     """Instances enumerated at once: more of them where each is small."""
-    return max(16, 2**17 >> low_bits)
+    return max(4, 2**17 >> low_bits)
 
 
 def spin_states(bits: int) -> jax.Array:
@@ -227,7 +227,7 @@ def _tables(patterns: jax.Array, low_bits: int, constraint: str) -> tuple[jax.Ar
 @partial(jax.vmap, in_axes=(0, None, None, None))
 def _count_errors(patterns: jax.Array, T, low_bits: int, constraint: str) -> tuple[jax.Array, jax.Array]:
     """patterns (P, N) -> number (P + 1,) and sum (P + 1, N) of the weights with E errors, int32."""
-    A, B, high, low = _tables(patterns, low_bits, constraint)
+    A, B, high, low = _tables(patterns.astype(jnp.int32), low_bits, constraint)
     levels = jnp.arange(patterns.shape[0] + 1, dtype=jnp.int32)
 
     def step(by_low, a):
@@ -247,7 +247,7 @@ def _count_errors(patterns: jax.Array, T, low_bits: int, constraint: str) -> tup
 @partial(jax.vmap, in_axes=(0, None, None, None, None))
 def _count_below(patterns: jax.Array, T, edges: jax.Array, low_bits: int, constraint: str):
     """patterns (P, N) -> number of solutions (), and of their fields below each edge (edges,), int64."""
-    A, B, _, _ = _tables(patterns, low_bits, constraint)
+    A, B, _, _ = _tables(patterns.astype(jnp.int32), low_bits, constraint)
 
     def step(total, a):
         fields = a[:, None] + B

@@ -75,7 +75,7 @@ def enumerate_violations(
     T = jnp.array([[margin(-value - sign * field) for sign in (1.0, -1.0)] for value in J], jnp.int32)
     low_bits = min(N - 1, _LOW_BITS)
     count = lambda couplings: _count_violations(couplings, T, low_bits, field == 0.0)
-    counts, overlap = in_blocks(count, (instances.couplings,), max(8, 2**16 >> low_bits))
+    counts, overlap = in_blocks(count, (instances.couplings,), max(4, 2**16 >> low_bits))
     return ViolationHistograms(counts.astype(np.int64), overlap.astype(np.int64))
 
 

@@ -1,13 +1,13 @@
 """Seeded random instances: patterns of perceptrons and couplings of recurrent networks.
 
-Sample s of a key is the same whatever the number of samples.
+Drawn on the host, sample by sample: sample s of a key is the same on every device, and whatever the number
+of samples.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -22,15 +22,15 @@ LABELS = ("random", "teacher")
 
 
 class PerceptronInstances(NamedTuple):
-    """patterns (samples, P, N) int32: y^mu xi^mu_i times scale, labels absorbed; teacher (samples, N) +-1
-    int32 or None.
+    """Patterns with their labels absorbed: Delta^mu = patterns^mu . W / (scale sqrt(N)).
 
-    Stabilities: Delta^mu = patterns^mu . W / (scale sqrt(N)).
+    patterns  (samples, P, N) integers, scale y^mu xi^mu_i: int8 when +-1 (scale 1), int32 otherwise
+    teacher   (samples, N) int8, or None for random labels
     """
 
-    patterns: jax.Array
+    patterns: np.ndarray
     scale: int
-    teacher: jax.Array | None = None
+    teacher: np.ndarray | None = None
 
     @property
     def samples(self) -> int:
@@ -52,28 +52,22 @@ class PerceptronInstances(NamedTuple):
         """
         x = np.asarray(patterns)
         if x.ndim not in (2, 3):
-            raise ValueError(
-                f"patterns.ndim = {x.ndim} is not allowed: patterns must be (P, N) or (samples, P, N)"
-            )
+            raise ValueError(f"patterns.ndim = {x.ndim} is not allowed: shape must be ([samples,] P, N)")
         x = x if x.ndim == 3 else x[None]
-        if np.issubdtype(x.dtype, np.integer):
-            scale, lattice = 1, x.astype(np.int32)
-        else:
-            scale = lattice_scale(x.shape[-1])
-            if not np.all(np.abs(x) < 8.0):
-                raise ValueError(
-                    f"max |patterns| = {np.abs(x).max()} is not allowed: float patterns must be in (-8, 8)"
-                )
-            lattice = to_lattice(x, scale)
         if teacher is not None:
-            teacher = jnp.asarray(np.asarray(teacher).reshape(x.shape[0], x.shape[-1]), jnp.int32)
-        return cls(jnp.asarray(lattice), scale, teacher)
+            teacher = np.asarray(teacher, np.int8).reshape(x.shape[0], x.shape[-1])
+        if np.issubdtype(x.dtype, np.integer):
+            return cls(x.astype(np.int8 if np.all(np.abs(x) == 1) else np.int32), 1, teacher)
+        if not np.all(np.abs(x) < 8.0):
+            raise ValueError(f"max |patterns| = {np.abs(x).max()} is not allowed: floats must be in (-8, 8)")
+        scale = lattice_scale(x.shape[-1])
+        return cls(to_lattice(x, scale), scale, teacher)
 
 
 class NetworkInstances(NamedTuple):
     """couplings (samples, N, N) int32, zero diagonal: J_ij = couplings_ij / (scale sqrt(N))."""
 
-    couplings: jax.Array
+    couplings: np.ndarray
     scale: int
 
     @property
@@ -96,13 +90,11 @@ def as_key(key) -> jax.Array:
     raise ValueError(f"key = {key!r} is not allowed: key must be an integer >= 0 or one jax random key")
 
 
-def sample_keys(key, samples: int, *streams: str) -> tuple[jax.Array, ...]:
-    """One array of keys (samples,) for each named, independent stream of random numbers."""
-    keys = []
-    for name in streams:
-        stream = jax.random.fold_in(as_key(key), zlib.crc32(name.encode()))
-        keys.append(jax.vmap(partial(jax.random.fold_in, stream))(jnp.arange(samples)))
-    return tuple(keys)
+def sample_seeds(key, samples: int, stream: str) -> list[np.random.SeedSequence]:
+    """One seed per sample; streams of different names are independent."""
+    words = np.asarray(jax.random.key_data(as_key(key))).tolist()
+    tag = zlib.crc32(stream.encode())
+    return [np.random.SeedSequence(words, spawn_key=(tag, s)) for s in range(samples)]
 
 
 def number_of_patterns(N: int, alpha: float) -> int:
@@ -120,22 +112,16 @@ def perceptron_instances(
     """
     choice("patterns", patterns, PATTERNS)
     choice("labels", labels, LABELS)
-    P, N = number_of_patterns(N, alpha), integer("N", N, 1)
-    pattern_keys, teacher_keys = sample_keys(key, integer("samples", samples, 1), "patterns", "teacher")
-    x = _patterns(pattern_keys, N, P, patterns)
+    P, N, samples = number_of_patterns(N, alpha), integer("N", N, 1), integer("samples", samples, 1)
+    draw = _signs if patterns == "pm1" else _gaussians
+    x = np.stack([draw(rng, (P, N)) for rng in _generators(key, samples, "patterns")])
     scale = 1 if patterns == "pm1" else lattice_scale(N)
     if labels == "random":
         return PerceptronInstances(x, scale)
-    teacher = jax.vmap(lambda k: jax.random.rademacher(k, (N,), jnp.int32))(teacher_keys)
-    fields = jnp.einsum("spi,si->sp", x, teacher)
-    return PerceptronInstances(jnp.where(fields[:, :, None] >= 0, x, -x), scale, teacher)
-
-
-@partial(jax.jit, static_argnums=(1, 2, 3))
-def _patterns(keys: jax.Array, N: int, P: int, kind: str) -> jax.Array:
-    if kind == "pm1":
-        return jax.vmap(lambda k: jax.random.rademacher(k, (P, N), jnp.int32))(keys)
-    return to_lattice(jax.vmap(lambda k: jax.random.normal(k, (P, N), jnp.float32))(keys), lattice_scale(N))
+    teacher = np.stack([_signs(rng, (N,)) for rng in _generators(key, samples, "teacher")])
+    # products below 2^31 times N: exact in float64, which numpy multiplies fast
+    fields = np.einsum("spi,si->sp", x.astype(np.float64), teacher.astype(np.float64), optimize=True)
+    return PerceptronInstances(np.where(fields[:, :, None] >= 0, x, -x), scale, teacher)
 
 
 def network_instances(
@@ -149,24 +135,36 @@ def network_instances(
     choice("couplings", couplings, PATTERNS)
     N, samples = integer("N", N, 2), integer("samples", samples, 1)
     eta = real("eta", eta, -1.0, 1.0)
-    keys = sample_keys(key, samples, "couplings", "symmetry")
+    generators = _generators(key, samples, "couplings")
     if couplings == "pm1":
-        return NetworkInstances(_pm1_couplings(*keys, N, eta), 1)
-    return NetworkInstances(_gaussian_couplings(keys[0], N, eta), lattice_scale(N))
+        return NetworkInstances(np.stack([_pm1_couplings(rng, N, eta) for rng in generators]), 1)
+    return NetworkInstances(
+        np.stack([_gaussian_couplings(rng, N, eta) for rng in generators]), lattice_scale(N)
+    )
 
 
-@partial(jax.jit, static_argnums=1)
-def _gaussian_couplings(keys: jax.Array, N: int, eta) -> jax.Array:
-    g = jax.vmap(lambda k: jax.random.normal(k, (N, N), jnp.float32))(keys)
-    symmetric = (g + g.mT) / math.sqrt(2.0)
-    antisymmetric = (g - g.mT) / math.sqrt(2.0)
-    J = jnp.sqrt((1.0 + eta) / 2.0) * symmetric + jnp.sqrt((1.0 - eta) / 2.0) * antisymmetric
-    return to_lattice(J * (1.0 - jnp.eye(N)), lattice_scale(N))
+def _generators(key, samples: int, stream: str) -> list[np.random.Generator]:
+    return [np.random.Generator(np.random.PCG64(seed)) for seed in sample_seeds(key, samples, stream)]
 
 
-@partial(jax.jit, static_argnums=2)
-def _pm1_couplings(keys: jax.Array, symmetry_keys: jax.Array, N: int, eta) -> jax.Array:
-    signs = jax.vmap(lambda k: jax.random.rademacher(k, (N, N), jnp.int32))(keys)
-    same = jax.vmap(lambda k: jax.random.uniform(k, (N, N)))(symmetry_keys) < (1.0 + eta) / 2.0
-    upper = jnp.triu(signs, 1)
-    return upper + (upper * jnp.where(same, 1, -1)).mT
+def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return 2 * rng.integers(0, 2, shape, dtype=np.int8) - 1
+
+
+def _gaussians(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Gaussian lattice points, int32, for fields of shape[-1] terms."""
+    return to_lattice(rng.standard_normal(shape), lattice_scale(shape[-1]))
+
+
+def _gaussian_couplings(rng: np.random.Generator, N: int, eta: float) -> np.ndarray:
+    g = rng.standard_normal((N, N))
+    symmetric, antisymmetric = (g + g.T) / math.sqrt(2.0), (g - g.T) / math.sqrt(2.0)
+    J = math.sqrt((1.0 + eta) / 2.0) * symmetric + math.sqrt((1.0 - eta) / 2.0) * antisymmetric
+    np.fill_diagonal(J, 0.0)
+    return to_lattice(J, lattice_scale(N))
+
+
+def _pm1_couplings(rng: np.random.Generator, N: int, eta: float) -> np.ndarray:
+    upper = np.triu(_signs(rng, (N, N)).astype(np.int32), 1)
+    same = rng.random((N, N)) < (1.0 + eta) / 2.0
+    return upper + (upper * np.where(same, 1, -1)).T

@@ -22,7 +22,7 @@ import numpy as np
 from .arguments import choice, integer, real
 from .blocks import in_blocks
 from .constraints import threshold, violated
-from .instances import PerceptronInstances, perceptron_instances, sample_keys
+from .instances import PerceptronInstances, perceptron_instances, sample_seeds
 from .statistics import Statistic
 
 ORDERS = ("sequential", "random")
@@ -60,7 +60,7 @@ def metropolis_perceptron(
     walkers that try to exchange their temperatures after each sweep; the walker at beta is measured. Start
     the ladder where single flips are accepted, with steps of about 3/sqrt(N); the cost is that of
     len(ladder) + 1 chains. With several instances the errors hold the disorder too (see
-    `Statistic.from_chains`). An r_hat above 1.1 says that the chains have not equilibrated.
+    `Statistic.from_chains`). An r_hat above 1.1 says that the chains have not equilibrated or are too short.
     """
     N, chains, sweeps = integer("N", N, 1), integer("chains", chains, 1), integer("sweeps", sweeps, 4)
     instances = perceptron_instances(
@@ -116,28 +116,22 @@ def metropolis_series(
     N = instances.N
     T = threshold(constraint, kappa, N, instances.scale, strict)
     x = instances.patterns
-    teacher = jnp.zeros((instances.samples, N), jnp.int32) if instances.teacher is None else instances.teacher
-    if instances.scale == 1 and N < 2**14 and _is_pm1(x):  # |F| <= N fits in 16 bits
-        x, T = x.astype(jnp.int8), max(-(2**14), min(2**14, T))
-        dtype = jnp.int16
-    else:
-        dtype = jnp.int32
-    (keys,) = sample_keys(key, instances.samples, "dynamics")
-    (sites_keys,) = sample_keys(key, 1, "sites")
+    teacher = np.zeros((instances.samples, N), np.int8) if instances.teacher is None else instances.teacher
+    dtype = np.int32
+    if x.dtype == np.int8 and N < 2**14:  # +-1 patterns: |F| <= N, and |F| + 2 fits in 16 bits
+        dtype, T = np.int16, max(-(2**14), min(2**14, T))
+    keys = np.stack([seed.generate_state(2) for seed in sample_seeds(key, instances.samples, "dynamics")])
+    sites_key = sample_seeds(key, 1, "sites")[0].generate_state(2)
     betas = np.array([*ladder, beta], dtype=np.float64)
     if not np.all(np.diff(betas, prepend=0.0) >= 0.0):
         raise ValueError(f"ladder = {ladder} is not allowed: ladder must be increasing in [0, beta = {beta}]")
-    shared = (sites_keys[0], jnp.asarray(T, dtype), jnp.asarray(betas), chains, sweeps, constraint, order)
+    shared = (sites_key, np.array(T, dtype), betas, chains, sweeps, constraint, order)
     run = lambda x, teacher, keys: _run(x, teacher, keys, *shared)
     block = max(1, _WALKERS_AT_ONCE // (chains * len(betas)))
     energy, squares, teacher_overlap = in_blocks(run, (x, teacher, keys), block)
     with np.errstate(invalid="ignore", divide="ignore"):
         overlap = np.where(chains > 1, (squares / N - chains) / np.float64(chains * (chains - 1)), np.nan)
     return energy / N, overlap, teacher_overlap / N
-
-
-def _is_pm1(x: jax.Array) -> bool:
-    return bool(jnp.all(jnp.abs(x) == 1))
 
 
 @partial(jax.jit, static_argnums=(6, 7, 8, 9))
@@ -151,7 +145,8 @@ def _run(x, teacher, key, sites_key, T, betas, chains: int, sweeps: int, constra
     N = x.shape[1]
     columns = x.T  # (N, P): what one flip needs is contiguous
     walkers = chains * betas.shape[0]
-    start, flips_key, exchanges_key = jax.random.split(key, 3)
+    start, flips_key, exchanges_key = jax.random.split(jax.random.wrap_key_data(key), 3)
+    sites_key = jax.random.wrap_key_data(sites_key)
     W = jax.random.rademacher(start, (N, walkers), T.dtype)
     shift = lambda spins, i: spins[:, None] * columns[i].astype(T.dtype)[None, :]
     F = jax.lax.fori_loop(0, N, lambda i, F: F + shift(W[i], i), jnp.zeros((walkers, x.shape[0]), T.dtype))
@@ -180,7 +175,7 @@ def _run(x, teacher, key, sites_key, T, betas, chains: int, sweeps: int, constra
         coldest = walker[:, -1]
         measured = W[:, coldest].astype(jnp.int32)
         square = jnp.sum(jnp.sum(measured, 1, dtype=jnp.int64) ** 2)
-        overlap = jnp.sum(measured * teacher[:, None], 0, dtype=jnp.int32)
+        overlap = jnp.sum(measured * teacher[:, None].astype(jnp.int32), 0, dtype=jnp.int32)
         return (W, F, E, walker), (E[coldest], square, overlap)
 
     walker = jnp.arange(walkers).reshape(chains, -1)

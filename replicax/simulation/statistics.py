@@ -84,7 +84,8 @@ class Statistic(eqx.Module):
 
     def z(self, value) -> Any:
         """(mean - value) / error: the distance from a predicted value, in standard errors."""
-        return (self.mean - value) / self.error
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _scalar(np.divide(np.subtract(self.mean, value), self.error))
 
     def __repr__(self) -> str:
         if np.ndim(self.mean) > 0:

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
 
-from replicax.theory.free_entropy import Bipartite, FirstMoment, Problem, ReplicaCluster, ReplicaClusterLimit, State
+from replicax.theory.free_entropy import Bipartite, FirstMoment, Problem, ReplicaCluster, ReplicaClusterLimit, ReplicaClusterStar, State
 from replicax.theory.ground_state import GroundState
 from replicax.theory.models import (
     Model,
@@ -23,7 +23,7 @@ from replicax.theory.models import (
     choice,
     parameter,
 )
-from replicax.vocabulary.limits import INFINITE, is_concrete
+from replicax.vocabulary.limits import INFINITE, STAR, is_concrete
 from replicax.vocabulary.priors import Site
 
 
@@ -140,7 +140,9 @@ class LocalEntropy(Ansatz):
 
     d: Number | None = parameter(None, low=0.0, high=0.5, open_low=True, doc="distance (1-q1)/2 between the replicas")
     q1: Number | None = parameter(None, low=0.0, high=1.0, doc="overlap of the replicas")
-    y: Number = parameter(INFINITE, low=0.0, open_low=True, infinite=True, doc="number of replicas")
+    y: Number | str = parameter(
+        INFINITE, low=0.0, open_low=True, infinite=True, words=("star",), doc="number of replicas; star: the y with S_E = 0"
+    )
     ensemble: str = choice("replicas", doc="which points are constrained to be close")
 
     def __check_init__(self) -> None:
@@ -165,6 +167,9 @@ class LocalEntropy(Ansatz):
             if is_concrete(value) and bool(jnp.any(jnp.asarray(value) != 0)):
                 raise ValueError(f"{name}: the replicated count is known for {name} = 0 only")
             model = eqx.tree_at(lambda m: m.J_D, model, jnp.where(jnp.asarray(value) == 0, model.J_D, jnp.nan))
+        scale = 1.0 if self.d is None else -2.0
         if self.y is INFINITE:
-            return (ReplicaClusterLimit(model, self.overlap),)  # type: ignore[arg-type]
-        return (ReplicaCluster(model, self.overlap, self.y),)  # type: ignore[arg-type]
+            return (ReplicaClusterLimit(model, self.overlap, scale),)  # type: ignore[arg-type]
+        if self.y is STAR:
+            return (ReplicaClusterStar(model, self.overlap, scale),)  # type: ignore[arg-type]
+        return (ReplicaCluster(model, self.overlap, self.y, scale),)  # type: ignore[arg-type]

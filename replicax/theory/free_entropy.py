@@ -99,7 +99,10 @@ class Bipartite(Problem):
         return self.model.prior.norm != "spherical"
 
     def starts(self) -> tuple[Array, ...]:
-        return (jnp.zeros(self.size), jnp.full(self.size, 3.0), jnp.full(self.size, -4.0))
+        """Left of the root: the first iterate of the map, conjugate = squared score at q = 0; then a wide scan."""
+        _, (score,), _ = self.model.factor.terminal(jnp.ones(())).derivatives(jnp.zeros(()))
+        first = jnp.log(score**2 + TINY)
+        return tuple(jnp.full(self.size, x) for x in (first, first + 2.0, first - 3.0, 0.0, 4.0))
 
     def state(self, x: Array, n: int) -> State:
         model, levels = self.model, len(self.ms)
@@ -119,6 +122,8 @@ class Bipartite(Problem):
             residual.append(x[levels] - factor.curvature[0])
         q = jnp.cumsum(jnp.stack((*site.overlaps, jnp.zeros(()))))
         q_hat = jnp.cumsum(jnp.stack((*site.conjugates, jnp.zeros(()))))
+        # far beyond q = 1 the moments underflow and agree about nothing
+        residual = [jnp.where(x[i] < 1.5 * _FAR, r, jnp.nan) for i, r in enumerate(residual)]
         order = _named(q[:-1], q_hat[:-1])
         if free:
             order["Q"], order["b"] = site.norm, site.b
@@ -199,6 +204,8 @@ class ReplicaCluster(Problem):
     model: RecurrentNetwork
     q1: Array
     m: Array
+    #: d(q1)/d(control): the slope is the derivative in the control that the user gave (q1, or d = (1-q1)/2)
+    scale: float = eqx.field(static=True, default=1.0)
 
     nodes: ClassVar[int] = 96
     size: ClassVar[int] = 1
@@ -229,7 +236,7 @@ class ReplicaCluster(Problem):
         by_m = self.partial(lambda p: p.m, state, n)
         internal = phi + m * by_m
         columns = dict(entropy=internal, S_I=internal, S_E=-m * m * by_m, y=m)
-        columns["slope"] = self.partial(lambda p: p.q1, state, n)
+        columns["slope"] = self.scale * self.partial(lambda p: p.q1, state, n)
         columns["energy"] = self.thermal(state, phi, n)[0]
         columns["replicon"] = self._stability(state.parts["r1"], n)
         return columns
@@ -243,6 +250,40 @@ class ReplicaCluster(Problem):
         return 1.0 - hessian[0, 1] ** 2 - jnp.abs(hessian[0, 0] * hessian[1, 1])
 
 
+class ReplicaClusterStar(Problem):
+    """`ReplicaCluster` at the m where the complexity vanishes, S_E = -m^2 d Phi/dm = 0: Phi = S_I is least there.
+
+    Coordinates: log r1, log m.
+    """
+
+    model: RecurrentNetwork
+    q1: Array
+    scale: float = eqx.field(static=True, default=1.0)
+
+    nodes: ClassVar[int] = 96
+    size: ClassVar[int] = 2
+
+    def starts(self) -> tuple[Array, ...]:
+        return tuple(jnp.log(jnp.array([3.5 / m, m])) for m in (6.0, 20.0, 2.5, 100.0))
+
+    def _cluster(self, m: Array) -> ReplicaCluster:
+        return ReplicaCluster(self.model, self.q1, m, self.scale)
+
+    def state(self, x: Array, n: int) -> State:
+        m = jnp.exp(x[1])
+        cluster = self._cluster(m)
+        state = cluster.state(x[:1], n)
+        complexity = -m * cluster.partial(lambda p: p.m, state, n)
+        return State(state.order, jnp.concatenate([state.residual, complexity[None]]), state.parts | dict(m=m))
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        return self._cluster(state.parts["m"]).terms(state, n)
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        columns = self._cluster(state.parts["m"]).columns(state, phi, n)
+        return columns | dict(entropy=phi, S_I=phi, S_E=jnp.zeros_like(phi))
+
+
 class ReplicaClusterLimit(Problem):
     r"""m -> inf of `ReplicaCluster`: Phi = F(y, x) - y sqrt(q1), stationary in both fields (they are frozen).
 
@@ -252,6 +293,7 @@ class ReplicaClusterLimit(Problem):
 
     model: RecurrentNetwork
     q1: Array
+    scale: float = eqx.field(static=True, default=1.0)
 
     nodes: ClassVar[int] = 0
     size: ClassVar[int] = 2
@@ -275,6 +317,6 @@ class ReplicaClusterLimit(Problem):
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         """Every site pins its field to 1/sqrt(m), so S_E = -(1/2) log m -> -inf: the limit bounds S_I from above."""
         columns = dict(entropy=phi, S_I=phi, S_E=jnp.full_like(phi, -jnp.inf), y=jnp.full_like(phi, jnp.inf))
-        columns["slope"] = self.partial(lambda p: p.q1, state, n)
+        columns["slope"] = self.scale * self.partial(lambda p: p.q1, state, n)
         columns["energy"] = self.thermal(state, phi, n)[0]
         return columns

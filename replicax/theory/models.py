@@ -13,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from replicax.vocabulary.factors import Errors, Factor, HardMargin, Rectangle, SquaredHinge, UFunction
-from replicax.vocabulary.limits import INFINITE, is_concrete, structural_infinity
+from replicax.vocabulary.limits import INFINITE, is_concrete, number
 from replicax.vocabulary.priors import Binary, Prior, Spherical
 from replicax.vocabulary.recurrent import FixedPointCount, PairField
 
@@ -23,10 +23,10 @@ Number = ArrayLike | Array
 def parameter(default: Any = dataclasses.MISSING, *, low: float = -np.inf, high: float = np.inf, doc: str, **flags) -> Any:
     """A numeric field with its closed range and one line of documentation.
 
-    flags: `open_low` (low itself is excluded), `infinite` (inf allowed), `integer`.
+    flags: `open_low` (low itself is excluded), `infinite` (inf allowed), `integer`, `words` (allowed in place of a number).
     """
     return eqx.field(
-        default=default, converter=structural_infinity, metadata=dict(low=low, high=high, doc=doc, numeric=True, **flags)
+        default=default, converter=number, metadata=dict(low=low, high=high, doc=doc, numeric=True, **flags)
     )
 
 
@@ -40,11 +40,14 @@ def allowed_range(meta) -> str:
     left = "(" if meta.get("open_low") or meta["low"] == -np.inf else "["
     right = "]" if meta.get("infinite") or meta["high"] < np.inf else ")"
     kind = "an integer in " if meta.get("integer") else ""
-    return f"{kind}{left}{meta['low']:g}, {meta['high']:g}{right}"
+    words = "".join(f" or {w}" for w in meta.get("words", ()))
+    return f"{kind}{left}{meta['low']:g}, {meta['high']:g}{right}{words}"
 
 
 def check_parameter(name: str, value: Any, meta) -> None:
     """Raise ValueError unless the known numbers in `value` lie in the range of the field."""
+    if isinstance(value, str) and value not in meta.get("words", ()):
+        raise ValueError(f"{name} = {value!r}: expected a number in {allowed_range(meta)}")
     if value is None or not is_concrete(value):
         return
     x = np.asarray(value)

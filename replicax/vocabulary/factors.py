@@ -91,6 +91,21 @@ class GroundTerminal(Terminal):
         return Bends(kinks, (jnp.ones_like(self.chi),) * len(kinks))
 
 
+class WeightTerminal(Terminal):
+    """h -> log-weight of a factor: the limit V -> 0, in which a level sees the loss itself."""
+
+    jumps: ClassVar[bool] = True
+
+    factor: Factor
+
+    def __call__(self, *h: Array) -> Array:
+        return self.factor.log_weight(h[0])
+
+    def bends(self, component: int, m) -> Bends:
+        kinks = tuple(jnp.asarray(k, float) for k in self.factor.kinks())
+        return Bends(kinks, (jnp.ones(()),) * len(kinks))
+
+
 class HardMargin(Factor):
     """Delta >= kappa: f = H(u), u = (kappa - h)/sqrt(V)."""
 

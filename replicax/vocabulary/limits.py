@@ -22,6 +22,16 @@ jax.tree_util.register_pytree_node(Infinite, lambda _: ((), None), lambda _, __:
 INFINITE = Infinite()
 
 
+class Word(str):
+    """A word in the place of a number (y = star), as a pytree without leaves."""
+
+
+jax.tree_util.register_pytree_node(Word, lambda w: ((), str(w)), lambda w, _: _WORDS[w])
+
+STAR = Word("star")
+_WORDS = {"star": STAR}
+
+
 def is_concrete(x) -> bool:
     """True for anything with known numbers (no tracer, no placeholder of a tree transformation)."""
     return isinstance(x, (bool, int, float, np.ndarray, np.generic)) or (
@@ -29,8 +39,12 @@ def is_concrete(x) -> bool:
     )
 
 
-def structural_infinity(x):
-    """x, with a concrete scalar +inf replaced by `INFINITE`."""
+def number(x):
+    """A parameter as the user gave it: sequences become float arrays, known words and a concrete scalar +inf their own objects."""
+    if isinstance(x, (list, tuple)):
+        x = np.asarray(x, float)
+    if isinstance(x, str):
+        return _WORDS.get(x, x)
     if is_concrete(x) and np.ndim(x) == 0 and np.asarray(x) == np.inf:
         return INFINITE
     return x
