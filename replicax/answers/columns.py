@@ -1,6 +1,7 @@
-"""What every result column means, and its unit: written into files, printed by `replicax list`, tabulated in the documentation.
+"""What every result column means, and its unit: for files, `replicax list` and the documentation.
 
-All quantities are dimensionless; free entropies are natural-log ("nats") per weight, per spin for the recurrent network.
+All quantities are dimensionless; free entropies are natural-log ("nats") per weight, per spin for the
+recurrent network.
 """
 
 import re
@@ -20,7 +21,7 @@ class Column(NamedTuple):
 COLUMNS = {
     "phi": Column("free entropy at the stationary point (local entropies: per replica)", NATS),
     "entropy": Column("entropy: phi + beta energy (local entropies: S_I)", NATS),
-    "energy": Column("-d phi/d beta: the model's own loss per weight (recurrent network: 2 per violated spin)"),
+    "energy": Column("-d phi/d beta: loss of the model per weight (recurrent network: 2 a violated spin)"),
     "q": Column("overlap of two typical configurations"),
     "q_hat": Column("conjugate of q"),
     "R": Column("overlap with the teacher"),
@@ -37,12 +38,12 @@ COLUMNS = {
     "p_d": Column("squared norm of the hidden projections of one configuration, per input"),
     "r": Column("overlap of the hidden projections with the teacher"),
     "V": Column("variance of a preactivation at fixed quenched field"),
-    "Q": Column("covariance of the preactivations of two configurations (free weights: squared norm per weight)"),
+    "Q": Column("covariance of two preactivations (free weights: squared norm per weight)"),
     "M": Column("covariance of the preactivation with the teacher's field"),
     "b": Column("multiplier of the norm of the weights"),
     "r1": Column("conjugate of q1: variance of the local fields of the replicas"),
     "Q_d": Column("variance of the preactivation of one configuration"),
-    "replicon": Column("smallest eigenvalue of replica symmetry (breaking) stability; > 0: stable"),
+    "replicon": Column("stability against (further) replica symmetry breaking; > 0: stable"),
     "S_I": Column("internal (local) entropy, d(y phi)/dy", NATS),
     "S_E": Column("external entropy: logarithm of the number of groups of replicas, y (phi - S_I)", NATS),
     "y": Column("number of replicas of the local entropy"),
@@ -99,7 +100,7 @@ _INDEXED = {
 
 
 def column(name: str) -> Column:
-    """Definition and unit of a result column, also of q_3, m_2, stability_0 and NAME_err; an unknown name stands for itself."""
+    """Definition and unit of a column, also of q_3, m_2, stability_0, NAME_err; an unknown name is kept."""
     for table in (COLUMNS, THRESHOLD_COLUMNS, SIMULATION_COLUMNS):
         if name in table:
             return table[name]

@@ -130,9 +130,9 @@ def solve(model: Any, ansatz: Ansatz | type[Ansatz] | None = None, *, start: Any
     """
     require_float64()
     ansatz = RS() if ansatz is None else ansatz() if isinstance(ansatz, type) else ansatz
-    ansatz.problems(model)
+    largest = min(p.largest_block for p in ansatz.problems(model))
     coordinates = None if start is None else start.coordinates
-    return batched(_kernel, (model, ansatz), coordinates, refine=_unsatisfactory)
+    return batched(_kernel, (model, ansatz), coordinates, refine=_unsatisfactory, largest=largest)
 
 
 def _unsatisfactory(answer: Solution) -> Array:
@@ -141,7 +141,7 @@ def _unsatisfactory(answer: Solution) -> Array:
     return lost | (answer.converged & ~accurate)
 
 
-def batched(kernel: Any, parameters: Any, coordinates: Any, refine: Any = None) -> Any:
+def batched(kernel: Any, parameters: Any, coordinates: Any, refine: Any = None, largest: int = BLOCKS[-1]) -> Any:
     """kernel(parameters, coordinates, refinement) over the broadcast arrays in `parameters`, compiled, padded and re-assembled."""
     parameters = jax.tree.map(lambda x: jnp.asarray(x, float), parameters)
     leaves = jax.tree.leaves(parameters)
@@ -155,12 +155,12 @@ def batched(kernel: Any, parameters: Any, coordinates: Any, refine: Any = None) 
     flat = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), shape).reshape(-1), parameters)
     starts = jax.tree.map(lambda x: np.asarray(x).reshape(-1, x.shape[-1]), coordinates)
     size = int(np.prod(shape))
-    answer = _in_blocks(kernel, flat, starts, size, 1)
+    answer = _in_blocks(kernel, flat, starts, size, 1, largest)
     if refine is not None:
         again = np.flatnonzero(np.asarray(refine(answer)))
         if again.size:
             pick = lambda tree: jax.tree.map(lambda x: np.asarray(x)[again], tree)
-            better = _in_blocks(kernel, pick(flat), pick(starts), again.size, _REFINED)
+            better = _in_blocks(kernel, pick(flat), pick(starts), again.size, _REFINED, max(BLOCKS[0], largest // _REFINED**2))
             answer = jax.tree.map(lambda a, b: _replace(a, again, b), answer, better)
     return jax.tree.map(lambda x: jnp.asarray(x.reshape(shape + x.shape[1:])), answer)
 
@@ -171,10 +171,11 @@ def _replace(array: np.ndarray, index: np.ndarray, values: np.ndarray) -> np.nda
     return array
 
 
-def _in_blocks(kernel: Any, flat: Any, starts: Any, size: int, refinement: int) -> Any:
+def _in_blocks(kernel: Any, flat: Any, starts: Any, size: int, refinement: int, largest: int) -> Any:
     parts = []
-    for begin in range(0, size, BLOCKS[-1]):
-        index = np.arange(begin, min(size, begin + BLOCKS[-1]))
+    largest = max(b for b in BLOCKS if b <= largest)
+    for begin in range(0, size, largest):
+        index = np.arange(begin, min(size, begin + largest))
         block = next(b for b in BLOCKS if b >= index.size)
         padded = np.concatenate([index, np.full(block - index.size, index[-1])])
         out = _compiled(kernel, jax.tree.map(lambda x: x[padded], flat), jax.tree.map(lambda x: x[padded], starts), refinement)
@@ -236,7 +237,7 @@ def _answer(problem: Problem, given: Array | None, refinement: int):
     error = jnp.abs(phi - sum(terms, jnp.zeros(()))) + rounding
     columns = dict(phi=phi) | problem.columns(state, phi, n)
     finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (phi, *state.order.values())]))
-    converged = root.converged & finite
+    converged = root.converged & finite & problem.inside(state)
     code = jnp.where(problem.absent(n // 2), CODE["no solution"], CODE["not converged"])
     healthy = jnp.where(problem.counts & (columns.get("entropy", phi) < -error), CODE["negative entropy"], CODE["ok"])
     healthy = jnp.where(columns.get("replicon", jnp.ones(())) < 0, CODE["unstable (replicon)"], healthy)

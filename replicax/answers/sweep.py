@@ -1,8 +1,9 @@
 r"""Phase diagrams: a model solved on a grid of parameters, as one labelled table that explains itself.
 
-The flattened grid is cut into blocks, always the same ones; a block is one batched `solve`, spread over the local devices, or handed to
-an executor.  In a folder every finished block is a file, written under another name and renamed, together with the digest of everything
-that determines its numbers: a sweep that was killed goes on where it stopped, and never mixes two computations.
+The flattened grid is cut into blocks, always the same ones; a block is one batched `solve`, spread over the
+local devices, or handed to an executor.  In a folder every finished block is a file, written under another
+name and renamed, with the digest of everything that determines its numbers: a sweep that was killed goes on
+where it stopped, and never mixes two computations.
 """
 
 import csv
@@ -27,9 +28,13 @@ from tqdm import tqdm
 
 from replicax.answers.columns import column
 from replicax.answers.solve import BLOCKS, Solution, _unsatisfactory, require_float64, solve
-from replicax.answers.status import CODE, STATUSES
+from replicax.answers.status import STATUSES
 from replicax.theory.ansatz import RS
 from replicax.theory.models import RecurrentNetwork
+from replicax.vocabulary.limits import is_concrete
+
+#: one-dimensional arrays by the name of the parameter
+Axes = dict[str, np.ndarray]
 
 _MANIFEST = "sweep.json"
 _FLAGS = dict(
@@ -51,14 +56,16 @@ def sweep(
 ) -> xr.Dataset:
     """Solve `model` under `ansatz` (default RS) on the outer product of every parameter that is an array.
 
-    model, ansatz: classes, or instances whose values are the defaults; `parameters` belong to either.  Arrays (1-d) are the dimensions, in
-    the order given; numbers are scalar coordinates, everything else is recorded in the attributes.
-    progress: a bar on standard error (None: if it is a terminal).  folder: keep finished blocks there (see `remove_blocks`); resume: use
-    those that it has.  executor: any `concurrent.futures.Executor`, for many workers.  block: points per block (default: up to 4096).
+    model, ansatz: classes, or instances whose values are the defaults; `parameters` belong to either.
+    Arrays (1-d) are the dimensions, in the order given; numbers are scalar coordinates, the rest attributes.
+    progress: a bar on standard error (None: if that is a terminal).
+    folder: every finished block is kept there (see `remove_blocks`); resume: use those that it has.
+    executor: any `concurrent.futures.Executor`; its workers may share a folder, two sweeps may not.
+    block: points per block (default: at most 4096, all blocks alike).
 
-    Returns a Dataset of float64 results (units and definitions in `attrs`), `status` and `converged` as int8, NaN where not converged.
-    Raises ValueError before anything is computed for an unknown name, a value out of range anywhere on the grid, or a folder that
-    belongs to another sweep.
+    Returns a Dataset of float64 results, NaN where not converged, and `status` and `converged` as int8, each
+    with its `definition` and `units` in its attributes.  Raises ValueError before anything is computed for an
+    unknown name, a value out of range anywhere on the grid, or a folder that holds another sweep.
     """
     require_float64()
     ansatz = RS if ansatz is None else ansatz
@@ -70,10 +77,10 @@ def sweep(
     attrs, scalars = _provenance(*whole, problems, axes)
     size = math.prod(shape)
     blocks = _blocks(size, block)
-    print_of = _fingerprint(whole, attrs, axes, scalars, blocks)
-    key = hashlib.sha256(json.dumps(print_of, sort_keys=True).encode()).hexdigest()
+    fingerprint = _fingerprint(whole, attrs, axes, scalars, blocks)
+    key = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
     if folder is not None:
-        _open_folder(Path(folder), print_of, resume)
+        _open_folder(Path(folder), fingerprint, resume)
     elif resume:
         raise ValueError("resume: there is nothing to resume without folder=...")
 
@@ -87,7 +94,7 @@ def sweep(
     return _dataset(results, axes, scalars, attrs, whole)
 
 
-# --- parameters ---------------------------------------------------------------------------------------------------------------------
+# --- parameters ---
 
 
 def _fields(owner: Any) -> dict[str, dataclasses.Field]:
@@ -98,20 +105,23 @@ def _name(owner: Any) -> str:
     return getattr(owner, "name", "") or (owner if isinstance(owner, type) else type(owner)).__name__
 
 
-def _sort_parameters(owners: tuple[Any, Any], given: dict[str, Any]) -> tuple[dict[str, np.ndarray], list[Callable]]:
-    """The axes in their order, and for model and ansatz the function values of the axes -> object."""
+def _sort_parameters(
+    owners: tuple[Any, Any], given: dict[str, Any]
+) -> tuple[Axes, list[Callable[[Axes], Any]]]:
+    """The axes in their order, and for model and ansatz the function (values of the axes) -> object."""
     for owner in owners:
         if not dataclasses.is_dataclass(owner):
             raise ValueError(f"{owner!r} is not a model or an ansatz (a class or an instance)")
     known = [_fields(owner) for owner in owners]
-    axes: dict[str, np.ndarray] = {}
-    values: tuple[dict[str, Any], ...] = tuple(
-        {} if isinstance(owner, type) else {k: getattr(owner, k) for k in fields} for owner, fields in zip(owners, known)
-    )
+    values: list[dict[str, Any]] = [
+        {} if isinstance(owner, type) else {k: getattr(owner, k) for k in fields}
+        for owner, fields in zip(owners, known)
+    ]
+    axes: Axes = {}
     for name, value in given.items():
         where = next((i for i, fields in enumerate(known) if name in fields), None)
         if where is None:
-            lists = [f"{_name(o)} has {', '.join(fields) or 'no parameters'}" for o, fields in zip(owners, known)]
+            lists = (f"{_name(o)} has {', '.join(fields) or 'none'}" for o, fields in zip(owners, known))
             raise ValueError(f"unknown parameter {name!r}: {'; '.join(lists)}")
         values[where].pop(name, None)
         if isinstance(value, (list, tuple, range)) or getattr(value, "ndim", 0) > 0:
@@ -120,8 +130,8 @@ def _sort_parameters(owners: tuple[Any, Any], given: dict[str, Any]) -> tuple[di
             values[where][name] = value
     for owner, fields, fixed in zip(owners, known, values):
         for name, field in fields.items():
-            missing = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-            if name not in fixed and name not in axes and missing:
+            required = field.default is field.default_factory is dataclasses.MISSING
+            if required and name not in (*fixed, *axes):
                 raise ValueError(f"{name} is missing: {_name(owner)} needs {name}=...")
             if getattr(fixed.get(name), "ndim", 0) > 0:
                 raise ValueError(f"{name}: give a grid as a keyword of sweep, not inside {_name(owner)}")
@@ -129,23 +139,23 @@ def _sort_parameters(owners: tuple[Any, Any], given: dict[str, Any]) -> tuple[di
 
 
 def _axis(name: str, value: Any, field: dataclasses.Field) -> np.ndarray:
+    if field.metadata.get("static") or field.metadata.get("numeric") is False:
+        raise ValueError(f"{name} takes one value in a sweep, not a grid")
     try:
         x = np.asarray(value, float)
     except (TypeError, ValueError):
         raise ValueError(f"{name}: an axis of a sweep is a list of numbers") from None
     if x.ndim != 1 or x.size == 0:
-        raise ValueError(f"{name}: an axis of a sweep has one dimension and at least one value, not the shape {x.shape}")
-    if field.metadata.get("static") or field.metadata.get("numeric") is False:
-        raise ValueError(f"{name} takes one value in a sweep, not a grid")
+        raise ValueError(f"{name}: an axis has one dimension and at least one value, not the shape {x.shape}")
     return x
 
 
-def _make(owner: Any, names: frozenset[str], fixed: dict[str, Any], values: dict[str, np.ndarray]) -> Any:
+def _make(owner: Any, names: frozenset[str], fixed: dict[str, Any], values: Axes) -> Any:
     cls = owner if isinstance(owner, type) else type(owner)
     return cls(**fixed, **{k: v for k, v in values.items() if k in names})
 
 
-# --- blocks -------------------------------------------------------------------------------------------------------------------------
+# --- blocks ---
 
 
 def _blocks(size: int, block: int | None) -> list[tuple[int, int]]:
@@ -158,7 +168,7 @@ def _blocks(size: int, block: int | None) -> list[tuple[int, int]]:
 
 
 def _compute(make_model, make_ansatz, axes, folder, key, span: tuple[int, int]) -> dict[str, np.ndarray]:
-    """The results of one block, each of shape (points,); kept in the folder if there is one.  Runs on any worker."""
+    """The results of one block, each of shape (points,), kept in the folder if there is one."""
     index = np.arange(*span)
     places = np.unravel_index(index, tuple(x.size for x in axes.values())) if axes else ()
     values = {name: x[i] for (name, x), i in zip(axes.items(), places)}
@@ -171,16 +181,22 @@ def _compute(make_model, make_ansatz, axes, folder, key, span: tuple[int, int]) 
 
 
 def _solve_on_every_device(model: Any, ansatz: Any, size: int) -> Solution:
-    """`solve` with the points spread over the local devices; the few that it would refine are solved again on one of them."""
+    """`solve` with the points spread over the local devices; what needs refinement is left to one of them."""
     devices = jax.local_devices()
     if len(devices) == 1:
         return solve(model, ansatz)
     leaves, tree = jax.tree.flatten((model, ansatz))
-    room = next((b for b in BLOCKS if b >= size), size)
-    room += -room % len(devices)
     spread = [np.broadcast_to(np.asarray(x, float), (size,)) for x in leaves]
-    answer = _sharded(tree, tuple(devices), [np.concatenate([x, np.full(room - size, x[-1])]) for x in spread])
-    answer = jax.tree.map(lambda x: np.array(x)[:size], answer)
+    largest = min(getattr(p, "largest_block", BLOCKS[-1]) for p in ansatz.problems(model)) * len(devices)
+    parts = []
+    for begin in range(0, size, largest):
+        count = min(largest, size - begin)
+        room = min(largest, next((b for b in BLOCKS if b >= count), count))
+        room += -room % len(devices)
+        index = np.minimum(begin + np.arange(room), begin + count - 1)
+        answer = _sharded(tree, tuple(devices), [x[index] for x in spread])
+        parts.append(jax.tree.map(lambda x, count=count: np.asarray(x)[:count], answer))
+    answer = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
     again = np.flatnonzero(np.asarray(_unsatisfactory(answer)))
     if again.size:
         better = solve(*jax.tree.unflatten(tree, [x[again] for x in spread]))
@@ -191,14 +207,12 @@ def _solve_on_every_device(model: Any, ansatz: Any, size: int) -> Solution:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _sharded(tree: Any, devices: tuple, leaves: list[Any]) -> Solution:
-    points = PartitionSpec("points")
-    one_device = lambda x: solve(*jax.tree.unflatten(tree, x))
-    return jax.shard_map(
-        one_device, mesh=Mesh(np.array(devices), ("points",)), in_specs=(points,), out_specs=points, check_vma=False
-    )(leaves)
+    mesh, points = Mesh(np.array(devices), ("points",)), PartitionSpec("points")
+    on_one = lambda x: solve(*jax.tree.unflatten(tree, x))
+    return jax.shard_map(on_one, mesh=mesh, in_specs=(points,), out_specs=points, check_vma=False)(leaves)
 
 
-def _results(compute, blocks, folder, key, executor) -> Iterator[tuple[tuple[int, int], dict[str, np.ndarray]]]:
+def _results(compute, blocks, folder, key, executor) -> Iterator[tuple[tuple[int, int], Axes]]:
     """(slice, results) of every block: those on file first, then the others as they are computed."""
     todo = []
     for span in blocks:
@@ -219,16 +233,16 @@ def _savez(path: Path, key: str, result: dict[str, np.ndarray]) -> None:
         np.savez(file, allow_pickle=False, **{"sweep key": np.array(key)}, **result)  # type: ignore[arg-type]
 
 
-def _read_block(folder: str | os.PathLike | None, span: tuple[int, int], key: str) -> dict[str, np.ndarray] | None:
+def _read_block(folder: str | os.PathLike | None, span: tuple[int, int], key: str) -> Axes | None:
     if folder is None or not _block_file(folder, span).exists():
         return None
     with np.load(_block_file(folder, span), allow_pickle=False) as file:
         if str(file["sweep key"]) != key:
-            raise ValueError(f"{_block_file(folder, span)} belongs to another sweep than {_MANIFEST} beside it")
+            raise ValueError(f"{_block_file(folder, span)} is not of the sweep of {_MANIFEST} beside it")
         return {name: file[name] for name in file.files if name != "sweep key"}
 
 
-def _open_folder(folder: Path, print_of: dict[str, Any], resume: bool) -> None:
+def _open_folder(folder: Path, fingerprint: dict[str, Any], resume: bool) -> None:
     """Make the folder, or check that what it holds is this very sweep; debris of a killed run is removed."""
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / _MANIFEST
@@ -236,16 +250,16 @@ def _open_folder(folder: Path, print_of: dict[str, Any], resume: bool) -> None:
         if not resume:
             raise ValueError(f"folder: {folder} holds a sweep; resume it (resume=True) or remove the folder")
         there = json.loads(manifest.read_text())
-        differ = [k for k in {**there, **print_of} if there.get(k) != print_of.get(k)]
+        differ = [k for k in {**there, **fingerprint} if there.get(k) != fingerprint.get(k)]
         if differ:
-            words = "; ".join(f"{k} = {there.get(k)} there, {print_of.get(k)} here" for k in differ)
+            words = "; ".join(f"{k} = {there.get(k)} there, {fingerprint.get(k)} here" for k in differ)
             raise ValueError(f"folder: {folder} holds another sweep: {words}")
     elif any(folder.glob("block-*.npz")):
         raise ValueError(f"folder: {folder} holds blocks without {_MANIFEST}; remove it")
     for debris in folder.glob(".*.tmp"):
         debris.unlink(missing_ok=True)
     if not manifest.exists():
-        _write(manifest, lambda p: p.write_text(json.dumps(print_of, indent=1)))
+        _write(manifest, lambda p: p.write_text(json.dumps(fingerprint, indent=1)))
 
 
 def remove_blocks(folder: str | os.PathLike) -> None:
@@ -256,7 +270,7 @@ def remove_blocks(folder: str | os.PathLike) -> None:
         Path(folder).rmdir()
 
 
-# --- what is recorded ---------------------------------------------------------------------------------------------------------------
+# --- what is recorded ---
 
 
 def _spelled(value: Any) -> str:
@@ -276,7 +290,7 @@ def _provenance(model, ansatz, problems, axes) -> tuple[dict[str, str], dict[str
             if name in axes or name in fixed or value is None:
                 continue
             fixed[name] = _spelled(value)
-            if not isinstance(value, (str, bool)) and isinstance(value, (int, float, np.generic, np.ndarray, jax.Array)):
+            if is_concrete(value):
                 scalars[name] = float(value)
     rules = [f"{type(p).__name__}: {p.nodes} nodes per bend" for p in problems if getattr(p, "nodes", 0)]
     attrs = dict(
@@ -287,17 +301,17 @@ def _provenance(model, ansatz, problems, axes) -> tuple[dict[str, str], dict[str
         quadrature=", ".join(rules) or "none",
         references=" ".join(dict.fromkeys((*getattr(model, "sources", ()), *getattr(ansatz, "sources", ())))),
     )
-    attrs |= {f"{package}_version": metadata.version(package) for package in ("replicax", "jax", "jaxlib", "numpy")}
+    attrs |= {f"{p}_version": metadata.version(p) for p in ("replicax", "jax", "jaxlib", "numpy")}
     return attrs, scalars
 
 
 def _fingerprint(whole, attrs, axes, scalars, blocks) -> dict[str, Any]:
     """Everything that determines the numbers of a block, readable."""
-    digest = {k: f"{x[0]:g}..{x[-1]:g} ({x.size}) {hashlib.sha256(x.tobytes()).hexdigest()[:16]}" for k, x in axes.items()}
+    digest = lambda x: hashlib.sha256(x.tobytes()).hexdigest()[:16]
     return {
         **attrs,
         "classes": " ".join(f"{type(x).__module__}.{type(x).__qualname__}" for x in whole),
-        "axes": digest,
+        "axes": {k: f"{x[0]:g}..{x[-1]:g}, {x.size} values {digest(x)}" for k, x in axes.items()},
         "numbers": {k: repr(v) for k, v in scalars.items()},
         "block": blocks[0][1],
         "platform": jax.default_backend(),
@@ -319,12 +333,14 @@ def _dataset(results, axes, scalars, attrs, whole) -> xr.Dataset:
         if spins:
             about = {k: v.replace("per weight", "per spin") for k, v in about.items()}
         if name in ("status", "converged"):
-            x = np.where(np.isnan(x), CODE["not computed"] if name == "status" else 0, x).astype(np.int8)
-        variables[name] = xr.Variable(tuple(axes), x.reshape(shape), about | (_FLAGS if name == "status" else {}))
+            x = x.astype(np.int8)
+        if name == "status":
+            about |= _FLAGS
+        variables[name] = xr.Variable(tuple(axes), x.reshape(shape), about)
     return xr.Dataset(variables, coords, attrs)
 
 
-# --- files --------------------------------------------------------------------------------------------------------------------------
+# --- files ---
 
 
 def _write(path: str | os.PathLike, write: Callable[[Path], Any]) -> None:
@@ -341,7 +357,8 @@ def _write(path: str | os.PathLike, write: Callable[[Path], Any]) -> None:
 
 
 def save_dataset(dataset: xr.Dataset, path: str | os.PathLike) -> None:
-    """Write a sweep: .nc (netCDF 3) and .json are read back identical by `load_dataset`; .csv is a table of one row per point.
+    """Write a sweep, all or nothing.  .nc (netCDF 3) and .json are read back identical by `load_dataset`;
+    .csv is a table of one row per point, the status in words.
 
     Raises ValueError for another extension.
     """
@@ -379,15 +396,20 @@ def _save_json(dataset: xr.Dataset, path: Path) -> None:
         for name, v in tree[part].items():
             x = dataset[name].values
             v["dtype"] = str(x.dtype)
-            if x.dtype.kind == "f" and not np.isfinite(x).all():
-                v["data"] = np.where(np.isnan(x), None, np.where(np.isinf(x), x.astype(str), x.astype(object))).tolist()
+            if not np.isfinite(x).all():
+                data = x.astype(object)
+                data[np.isinf(x)] = x[np.isinf(x)].astype(str)
+                data[np.isnan(x)] = None
+                v["data"] = data.tolist()
     path.write_text(json.dumps(tree, allow_nan=False, default=lambda x: x.tolist()))
 
 
 def _save_csv(dataset: xr.Dataset, path: Path) -> None:
+    shape = next(iter(dataset.data_vars.values())).sizes
+    fixed = [name for name in dataset.coords if name not in shape]
     columns = {}
-    for name in (*dataset.dims, *(k for k in dataset.coords if k not in dataset.dims), *dataset.data_vars):
-        x = dataset[name].broadcast_like(xr.Dataset(coords=dataset.indexes)).transpose(*dataset.dims).values.reshape(-1)
+    for name in (*shape, *fixed, *dataset.data_vars):
+        x = dataset[name].variable.to_base_variable().set_dims(dict(shape)).values.reshape(-1)
         meanings = dataset[name].attrs.get("flag_meanings", "").split()
         words = [meanings[i].replace("_", " ") for i in x] if meanings else x.tolist()
         columns[name] = [bool(i) for i in words] if name == "converged" else words

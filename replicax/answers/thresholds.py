@@ -160,7 +160,7 @@ class _Kernel(NamedTuple):
         columns = self.definition.columns(problem, state, n)
         value = augmented.value(root.x)
         finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (value, *columns.values())]))
-        converged = root.converged & finite
+        converged = root.converged & finite & problem.inside(state)
         # an overlap that runs to 1, or a parameter to the end of its range, says that the condition is met nowhere
         lost = (jnp.abs(root.x[-1]) > _FAR_PARAMETER) | jnp.any(root.x[:-1] > _FAR_COORDINATE)
         lost = jnp.where(lost, CODE["no solution"], CODE["not converged"])

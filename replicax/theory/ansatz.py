@@ -173,3 +173,10 @@ class LocalEntropy(Ansatz):
         if self.y is STAR:
             return (ReplicaClusterStar(model, self.overlap, scale),)  # type: ignore[arg-type]
         return (ReplicaCluster(model, self.overlap, self.y, scale),)  # type: ignore[arg-type]
+
+    def functional(self, model: Any, *, r1: Number, nodes: int = 192) -> Array:
+        """Phi(m = y, q1) of the recurrent network at a given conjugate r1 (finite y)."""
+        (problem,) = self.problems(model)
+        if not isinstance(problem, ReplicaCluster):
+            raise ValueError("y: the functional of r1 exists for a finite number of replicas")
+        return problem.phi(State({}, jnp.zeros(0), dict(r1=jnp.asarray(r1, float))), nodes)

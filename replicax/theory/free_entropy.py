@@ -47,6 +47,9 @@ class State(NamedTuple):
 class Problem(eqx.Module):
     """What the problems share: phi as the sum of its terms, and its partial derivatives in the parameters of the model."""
 
+    #: points solved in one compiled batch, by the memory of their nodes
+    largest_block: ClassVar[int] = 4096
+
     @property
     def counts(self) -> bool:
         """True where exp(N phi) counts configurations, so that a negative entropy says that there are none."""
@@ -75,6 +78,10 @@ class Problem(eqx.Module):
 
     def absent(self, n: int) -> Array:
         return jnp.zeros((), bool)
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        """False where 1 - q < edge: beyond, moments underflow and agree about nothing."""
+        return jnp.ones((), bool)
 
 
 class Bipartite(Problem):
@@ -122,8 +129,6 @@ class Bipartite(Problem):
             residual.append(x[levels] - factor.curvature[0])
         q = jnp.cumsum(jnp.stack((*site.overlaps, jnp.zeros(()))))
         q_hat = jnp.cumsum(jnp.stack((*site.conjugates, jnp.zeros(()))))
-        # far beyond q = 1 the moments underflow and agree about nothing
-        residual = [jnp.where(x[i] < 1.5 * _FAR, r, jnp.nan) for i, r in enumerate(residual)]
         order = _named(q[:-1], q_hat[:-1])
         if free:
             order["Q"], order["b"] = site.norm, site.b
@@ -138,6 +143,9 @@ class Bipartite(Problem):
         if len(self.ms) != 1 or self.size != 1:
             return jnp.zeros((), bool)
         return self.state(jnp.full(1, _FAR), n).residual[0] < 0
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        return state.parts["site"].complement > edge * state.parts["site"].norm
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         columns = dict(replicon=state.parts["replicon"])
@@ -208,15 +216,16 @@ class ReplicaCluster(Problem):
     scale: float = eqx.field(static=True, default=1.0)
 
     nodes: ClassVar[int] = 96
+    largest_block: ClassVar[int] = 64
     size: ClassVar[int] = 1
 
     def starts(self) -> tuple[Array, ...]:
-        near = jnp.log(3.5 / jnp.asarray(self.m, float))
+        near = jnp.log(_frozen_r1(self.q1, self.m))
         return (near[None], near[None] - 3.0, near[None] + 3.0)
 
-    def _tower(self, r1: Array, n: int, h: tuple[Array, Array] | None = None) -> Moments:
+    def _tower(self, r1: Array, n: int) -> Moments:
         terminal = self.model.pair_field(1.0 - self.q1)
-        return tower(terminal, (Level((r1, jnp.asarray(self.q1, float)), self.m),), n, h)
+        return tower(terminal, (Level((r1, jnp.asarray(self.q1, float)), self.m),), n)
 
     def state(self, x: Array, n: int) -> State:
         r1 = jnp.exp(x[0])
@@ -225,7 +234,7 @@ class ReplicaCluster(Problem):
         actual, rest = out.overlap[0][0], out.curvature[0]
         residual = jnp.log(actual) - jnp.log(rest) - jnp.log(self.q1) + jnp.log1p(-self.q1)
         q1 = jnp.asarray(self.q1, float)
-        return State(dict(q1=q1, r1=r1), residual[None], dict(r1=r1))
+        return State(dict(q1=q1, r1=r1), residual[None], dict(r1=r1, tower=out))
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         r1, q1 = state.parts["r1"], self.q1
@@ -238,16 +247,23 @@ class ReplicaCluster(Problem):
         columns = dict(entropy=internal, S_I=internal, S_E=-m * m * by_m, y=m)
         columns["slope"] = self.scale * self.partial(lambda p: p.q1, state, n)
         columns["energy"] = self.thermal(state, phi, n)[0]
-        columns["replicon"] = self._stability(state.parts["r1"], n)
+        columns["replicon"] = self._stability(state.parts["tower"])
         return columns
 
-    def _stability(self, r1: Array, n: int) -> Array:
+    def _stability(self, out: Moments) -> Array:
         """q0 = 0 is locally stable where 1 - (X_uv^2 + |X_uu X_vv|)/m^2 > 0, X the Hessian of log G in constant fields (u, v).
 
-        (m^2 - X_uv^2)^2 > X_uu^2 X_vv^2 and m^2 > X_uv^2, from the second order in (q0, r0) of the functional with q0 > 0.
+        (m^2 - X_uv^2)^2 > X_uu^2 X_vv^2 and m^2 > X_uv^2, from the second order in (q0, r0) of the functional with q0 > 0; X/m is
+        the Hessian of the level (odd parts vanish by the joint reflection).
         """
-        hessian = jax.hessian(lambda h: self._tower(r1, n, (h[0], h[1])).value)(jnp.zeros(2))
-        return 1.0 - hessian[0, 1] ** 2 - jnp.abs(hessian[0, 0] * hessian[1, 1])
+        (uu, uv), (_, vv) = out.hessian
+        return 1.0 - uv**2 - jnp.abs(uu * vv)
+
+
+def _frozen_r1(q1: Array, m: Array | float) -> Array:
+    """A first guess: at large m every site freezes at magnetisation sqrt(q1) = tanh(m r1 sqrt(q1)), helped by its raw field."""
+    centre = jnp.sqrt(jnp.asarray(q1, float))
+    return 0.7 * jnp.arctanh(centre) / (centre * m)
 
 
 class ReplicaClusterStar(Problem):
@@ -261,10 +277,11 @@ class ReplicaClusterStar(Problem):
     scale: float = eqx.field(static=True, default=1.0)
 
     nodes: ClassVar[int] = 96
+    largest_block: ClassVar[int] = 64
     size: ClassVar[int] = 2
 
     def starts(self) -> tuple[Array, ...]:
-        return tuple(jnp.log(jnp.array([3.5 / m, m])) for m in (6.0, 20.0, 2.5, 100.0))
+        return tuple(jnp.log(jnp.stack([_frozen_r1(self.q1, m), jnp.asarray(m)])) for m in (8.0, 20.0, 3.0, 60.0, 200.0))
 
     def _cluster(self, m: Array) -> ReplicaCluster:
         return ReplicaCluster(self.model, self.q1, m, self.scale)

@@ -24,7 +24,7 @@ derivatives.
 
 import abc
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -71,23 +71,21 @@ class Terminal(eqx.Module):
     def slope(self, component: int) -> float | None:
         return None
 
-    def derivatives(self, *h: Array) -> tuple[Array, Fields, Fields]:
-        """(f, (d_1 f, .., d_c f), (d_1^2 f, .., d_c^2 f)) by automatic differentiation, from one shared primal."""
-        slopes, curves, value = [], [], None
-        for c in range(self.components):
+    def derivatives(self, *h: Array) -> tuple[Array, Fields, tuple[Fields, ...]]:
+        """(f, (d_1 f, .., d_c f), ((d_1 d_1 f, ..), ..)) by automatic differentiation."""
 
-            def along(x: Array, c: int = c) -> Array:
-                return self(*h[:c], x, *h[c + 1 :])
+        def along(function: Callable, c: int) -> tuple[Any, Any]:
+            return jax.jvp(lambda x: function(*h[:c], x, *h[c + 1 :]), (h[c],), (jnp.ones_like(h[c]),))
 
-            def slope(x: Array, along: Callable = along) -> tuple[Array, Array]:
-                f, g = jax.jvp(along, (x,), (jnp.ones_like(x),))
-                return g, f
+        def gradient(*fields: Array) -> Fields:
+            def slope(c: int) -> Array:
+                move = lambda x: self(*fields[:c], x, *fields[c + 1 :])
+                return jax.jvp(move, (fields[c],), (jnp.ones_like(fields[c]),))[1]
 
-            g, k, value = jax.jvp(slope, (h[c],), (jnp.ones_like(h[c]),), has_aux=True)
-            slopes.append(g)
-            curves.append(k)
-        assert value is not None
-        return value, tuple(slopes), tuple(curves)
+            return tuple(slope(c) for c in range(self.components))
+
+        pairs = [along(gradient, c) for c in range(self.components)]
+        return self(*h), pairs[0][0], tuple(second for _, second in pairs)
 
 
 class Quadratic(Terminal):
@@ -109,12 +107,13 @@ class Level(NamedTuple):
 class Moments(NamedTuple):
     """What a tower returns; lists run from the outermost level inwards, tuples over the components of the field.
 
-    value f_{-1}; overlap[i][c], gap[i][c] (at an m = inf level gap is lim m gap), curvature[c] = <f_k''>,
-    curvature2[c] = <f_k''^2>, and for the derivative with respect to a finite innermost m the mean of f_i (`inner`).
+    value, score[c] and hessian[c][d]: the outermost function f_{-1} and its derivatives; overlap[i][c], gap[i][c] (at an
+    m = inf level gap is lim m gap), curvature[c] = <f_k''>, curvature2[c] = <f_k''^2>.
     """
 
     value: Array
     score: Fields
+    hessian: tuple[Fields, ...]
     overlap: tuple[Fields, ...]
     gap: tuple[Fields, ...]
     curvature: Fields
@@ -129,8 +128,9 @@ def tower(terminal: Terminal, levels: tuple[Level, ...], n: int, h: Fields | Non
         return _quadratic(terminal, levels, h)
     even = terminal.even and all(not np.any(x) for x in h if not isinstance(x, jax.core.Tracer))
     if not levels:
-        value, score, curvature = terminal.derivatives(*h)
-        return Moments(value, score, (), (), curvature, tuple(k * k for k in curvature))
+        value, score, hessian = terminal.derivatives(*h)
+        curvature = tuple(hessian[c][c] for c in range(terminal.components))
+        return Moments(value, score, hessian, (), (), curvature, tuple(k * k for k in curvature))
     level, deeper = levels[0], levels[1:]
 
     def inner(*fields: Array) -> Moments:
@@ -155,7 +155,7 @@ def _quadratic(terminal: Quadratic, levels: tuple[Level, ...], h: Fields) -> Mom
             value = value - 0.5 * jnp.log(ratio) / m
         steps.append((a, v, ratio, m))
         a = jnp.where(ratio > 0, a / ratio, jnp.nan)
-    slope, field, second = (a * h[0],), h[0], h[0] ** 2
+    slope, outer, field, second = (a * h[0],), a, h[0], h[0] ** 2
     value = value + 0.5 * a * second
     overlaps, gaps = [], []
     for a, v, ratio, m in reversed(steps):
@@ -165,7 +165,7 @@ def _quadratic(terminal: Quadratic, levels: tuple[Level, ...], h: Fields) -> Mom
         overlaps.append((a * a * second,))
         gaps.append((a * a * v / ratio,))
     a = terminal.a * jnp.ones_like(field)
-    return Moments(value, slope, tuple(overlaps), tuple(gaps), (a,), (a * a,))
+    return Moments(value, slope, ((outer,),), tuple(overlaps), tuple(gaps), (a,), (a * a,))
 
 
 def _quadrature(terminal: Terminal, inner: Callable, level: Level, h: Fields, n: int, even: bool) -> Moments:
@@ -195,10 +195,14 @@ def _quadrature(terminal: Terminal, inner: Callable, level: Level, h: Fields, n:
         return jnp.sum(weights * x, axis)
 
     score = tuple(mean(g) for g in deep.score)
-    spread = tuple(mean((g - s[(..., *(None,) * c)]) ** 2) for g, s in zip(deep.score, score))
+    around = tuple(g - s[(..., *(None,) * c)] for g, s in zip(deep.score, score))
+    spread = tuple(mean(g * g) for g in around)
     own = tuple(mean(g * g) for g in deep.score)
+    hessian = tuple(
+        tuple(mean(k if plain else k + m * (a * b)) for k, b in zip(row, around)) for row, a in zip(deep.hessian, around)
+    )
     rest = jax.tree.map(mean, (deep.overlap, deep.gap, deep.curvature, deep.curvature2))
-    return Moments(value, score, (own, *rest[0]), (spread, *rest[1]), rest[2], rest[3])
+    return Moments(value, score, hessian, (own, *rest[0]), (spread, *rest[1]), rest[2], rest[3])
 
 
 def _steps(terminal: Terminal, component: int, level: Level, h: Array, n: int, even: bool) -> tuple[Array, Array, Array]:
@@ -249,20 +253,17 @@ def _envelope(terminal: Terminal, inner: Callable, level: Level, h: Fields) -> M
     """
     (v,), (h0,) = level.variances, h
 
-    def slopes(x: Array) -> tuple[Array, Array]:
-        deep, curve = jax.jvp(lambda y: inner(y).score[0], (x,), (jnp.ones_like(x),))
-        return deep, curve
-
     def step(x: Array) -> Array:
-        g, k = slopes(x)
-        return x - (x - h0 - v * g) / (1.0 - v * k)
+        deep = inner(x)
+        return x - (x - h0 - v * deep.score[0]) / (1.0 - v * deep.hessian[0][0])
 
-    x = lax.stop_gradient(h0)
-    x = lax.fori_loop(0, 40, lambda _, x: lax.stop_gradient(step(x)), x)
+    x = lax.fori_loop(0, 40, lambda _, x: lax.stop_gradient(step(x)), lax.stop_gradient(h0))
     for _ in range(2):
         x = step(x)
     deep = inner(x)
-    g, k = slopes(x)
+    g, k = deep.score[0], deep.hessian[0][0]
     value = deep.value - 0.5 * v * g * g
-    gap = v * k * k / (1.0 - v * k)
-    return Moments(value, (g,), ((g * g,), *deep.overlap), ((gap,), *deep.gap), deep.curvature, deep.curvature2)
+    hessian, gap = k / (1.0 - v * k), v * k * k / (1.0 - v * k)
+    return Moments(
+        value, (g,), ((hessian,),), ((g * g,), *deep.overlap), ((gap,), *deep.gap), deep.curvature, deep.curvature2
+    )

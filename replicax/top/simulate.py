@@ -1,0 +1,330 @@
+"""Simulations of a model object: the plain numbers of a model handed to the simulation wing.
+
+`ALGORITHMS` says which algorithm runs on which model, with which parameters; the command line and `replicax list` read it.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from scipy.stats import binom, norm
+
+from replicax.simulation import (
+    PerceptronInstances,
+    Statistic,
+    as_key,
+    enumerate_fixed_points,
+    enumerate_histograms,
+    enumerate_perceptron,
+    metropolis_perceptron,
+    number_of_patterns,
+    perceptron_instances,
+)
+from replicax.simulation.constraints import threshold
+from replicax.simulation.enumeration import MAX_N
+from replicax.simulation.fixed_points import MAX_N as MAX_N_NETWORK
+from replicax.simulation.instances import PATTERNS
+from replicax.theory.models import Model, allowed_range, check_parameter
+from replicax.vocabulary.limits import INFINITE, is_concrete
+
+
+class Run(NamedTuple):
+    """One algorithm on one model.
+
+    function    (plain parameters of the model, keywords) -> dict of `Statistic`
+    parameters  name -> metadata as in the fields of models: default, low, high, integer, doc; or choices; or boolean
+    arrays      fields of the model that may be sequences: then every Statistic holds arrays
+    """
+
+    function: Callable[..., dict[str, Statistic]]
+    parameters: Mapping[str, Mapping[str, Any]]
+    arrays: tuple[str, ...] = ()
+
+
+class Algorithm(NamedTuple):
+    """A simulation by name: one line of documentation, and the models (by their registry names) it runs on."""
+
+    doc: str
+    runs: Mapping[str, Run]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return tuple(self.runs)
+
+
+class Simulation(dict[str, Any]):
+    """What `simulate` returns: column name -> Statistic (mean, error, n, and r_hat, tau for chains).
+
+    algorithm, N, samples say how it was made; `table()` has one plain number per column.
+    """
+
+    def __init__(self, results: Mapping[str, Statistic], model: Any, algorithm: str, N: int, samples: int):
+        super().__init__(results)
+        self.model, self.algorithm, self.N, self.samples = model, algorithm, N, samples
+
+    def table(self) -> dict[str, Any]:
+        """Columns NAME and NAME_err, then N, samples, and for chains the worst r_hat and tau."""
+        columns: dict[str, Any] = {}
+        for name, x in self.items():
+            columns |= {name: x.mean, f"{name}_err": x.error}
+        columns |= {"N": self.N, "samples": self.samples}
+        for name in ("r_hat", "tau"):
+            known = [v for x in self.values() if (v := getattr(x, name)) is not None]
+            columns |= {name: float(np.max(known))} if known else {}
+        return columns
+
+    def __repr__(self) -> str:
+        head = f"{self.model.name}, {self.algorithm}: N = {self.N}, samples = {self.samples}"
+        width = max(map(len, self))
+        return "\n".join([head, *(f"  {name:<{width}}  {value!r}" for name, value in self.items())])
+
+
+def _integer(default: int, low: int, high: float, doc: str) -> dict[str, Any]:
+    return dict(default=default, low=low, high=high, integer=True, numeric=True, doc=doc)
+
+
+def _network(*, strict: bool, **keywords: Any) -> dict[str, Statistic]:
+    return enumerate_fixed_points(ties="satisfied" if strict else "violated", **keywords)
+
+
+_KEY = dict(default=0, low=0, high=np.inf, integer=True, numeric=True, doc="seed")
+_PATTERNS = dict(default=PATTERNS[0], choices=PATTERNS, numeric=False, doc="law of the patterns")
+_STRICT = dict(default=False, boolean=True, numeric=False, doc="a pattern with Delta = kappa is violated")
+_STRICT_NETWORK = _STRICT | dict(doc="the other convention: a spin with zero total field is not violated")
+
+_ENUMERATE = dict(
+    N=_integer(17, 1, MAX_N, "number of weights; the time doubles with each"),
+    samples=_integer(100, 1, np.inf, "number of instances"),
+    key=_KEY,
+    patterns=_PATTERNS,
+    strict=_STRICT,
+)
+_ENUMERATE_NETWORK = dict(
+    N=_integer(14, 2, MAX_N_NETWORK, "number of spins; the default is the N of the model, where finite"),
+    samples=_integer(100, 1, np.inf, "number of networks"),
+    key=_KEY,
+    strict=_STRICT_NETWORK,
+)
+_METROPOLIS = dict(
+    N=_integer(500, 1, 2**20, "number of weights"),
+    samples=_integer(8, 1, np.inf, "number of instances"),
+    key=_KEY,
+    sweeps=_integer(300, 4, np.inf, "measured sweeps of N proposals"),
+    warmup=_integer(100, 0, np.inf, "sweeps before these"),
+    chains=_integer(2, 1, np.inf, "independent chains on each instance; 1: no q"),
+    patterns=_PATTERNS,
+    strict=_STRICT,
+)
+
+#: name -> what it does, and on which models
+ALGORITHMS: dict[str, Algorithm] = {
+    "enumeration": Algorithm(
+        "all 2^N states of every instance, exact",
+        {
+            "binary-perceptron": Run(enumerate_perceptron, _ENUMERATE),
+            "symmetric-perceptron": Run(enumerate_perceptron, _ENUMERATE),
+            "recurrent-network": Run(_network, _ENUMERATE_NETWORK, arrays=("J_D",)),
+        },
+    ),
+    "metropolis": Algorithm(
+        "single-flip Monte Carlo at finite beta (equilibrates at beta <= 1.5; watch r_hat)",
+        {"binary-perceptron": Run(metropolis_perceptron, _METROPOLIS)},
+    ),
+}
+
+
+def simulate(model: Model, algorithm: str = "enumeration", **params: Any) -> Simulation:
+    """Simulate `model` at finite N: {observable: Statistic}, to compare with `solve` (natural logs, per weight or spin).
+
+    enumeration   binary-, symmetric-perceptron: phi = (1/N) log Z averaged over the instances with Z > 0, energy, entropy, q, ..;
+                  recurrent-network: phi = (1/N) log of the mean of Z (annealed, as in the theory), number, phi_typical, ..
+    metropolis    binary-perceptron at finite beta: energy and q
+
+    params: see `ALGORITHMS`; common are N, samples, key = 0, strict = False (True: the other convention for ties).  P = round(alpha N).
+    The fields of the model are single numbers here (J_D may be a sequence).  Raises ValueError naming the argument, its value and what
+    is allowed.
+    """
+    run = find_run(model, algorithm)
+    plain = plain_parameters(model, run.arrays)
+    size = plain.pop("N", None)
+    options = {name: meta["default"] for name, meta in run.parameters.items()}
+    if size is not None and size is not INFINITE:
+        if params.get("N", size) != size:
+            raise ValueError(f"N = {params['N']!r}: the model itself has N = {size:g}")
+        options["N"] = size
+    if algorithm == "metropolis" and plain["beta"] == np.inf:
+        raise ValueError("beta = inf is not allowed: metropolis needs a model with a finite beta")
+    options |= check_options(params, run.parameters, f"{model.name}, {algorithm}")
+    options = {
+        k: int(v) if run.parameters[k].get("integer") and k != "key" else v for k, v in options.items()
+    }
+    results = run.function(**plain, **options)
+    if algorithm == "metropolis":
+        results = {k: v for k, v in results.items() if np.isfinite(v.mean)}
+    return Simulation(results, model, algorithm, options["N"], options["samples"])
+
+
+def find_run(model: Any, algorithm: str) -> Run:
+    """The entry of `ALGORITHMS` for this model; ValueError where there is none."""
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"algorithm = {algorithm!r} is not one of {', '.join(ALGORITHMS)}")
+    runs, name = ALGORITHMS[algorithm].runs, getattr(model, "name", "") or type(model).__name__
+    if name not in runs or not isinstance(model, Model):
+        raise ValueError(f"model = {name} is not allowed: {algorithm} runs on {', '.join(runs)}")
+    return runs[name]
+
+
+def plain_parameters(model: Model, arrays: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a model as Python numbers and words.
+
+    ValueError for a missing one, and for one that is an array unless it is named in `arrays`.
+    """
+    plain: dict[str, Any] = {}
+    for field in dataclasses.fields(model):
+        name, value = field.name, getattr(model, field.name)
+        if value is None:
+            raise ValueError(f"{name} is missing: a simulation of {model.name} needs {name}=...")
+        if isinstance(value, str) or value is INFINITE:
+            plain[name] = value
+        elif not is_concrete(value):
+            raise ValueError(
+                f"{name} = {value}: a simulation needs known numbers, it does not run inside jit, vmap or grad"
+            )
+        elif np.ndim(value) == 0:
+            plain[name] = float(value)
+        elif name in arrays and np.ndim(value) == 1:
+            plain[name] = np.asarray(value, float)
+        else:
+            raise ValueError(
+                f"{name} = array of shape {np.shape(value)} is not allowed: {name} must be one number here"
+            )
+    return plain
+
+
+def check_options(
+    params: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], where: str
+) -> dict[str, Any]:
+    """`params`, each checked against its metadata; ValueError naming the argument, its value and what is allowed."""
+    for name, value in params.items():
+        if name not in known:
+            raise ValueError(f"{name} = {value!r} is not a parameter of {where}: it has {', '.join(known)}")
+        meta = known[name]
+        if "choices" in meta and value not in meta["choices"]:
+            raise ValueError(f"{name} = {value!r} is not one of {', '.join(meta['choices'])}")
+        if meta.get("boolean") and not isinstance(value, (bool, np.bool_)):
+            raise ValueError(f"{name} = {value!r} is not allowed: {name} must be True or False")
+        if meta.get("numeric") and not (name == "key" and isinstance(value, (jax.Array, np.ndarray))):
+            if value is None or np.ndim(value) > 0 or isinstance(value, bool):
+                raise ValueError(f"{name} = {value!r}: expected a number in {allowed_range(meta)}")
+            check_parameter(name, value, meta)
+    return dict(params)
+
+
+# ------------------------------------------------------------------------------------------ perceptrons
+
+
+def finite_parameters(
+    alpha: float,
+    kappa: float,
+    N: int,
+    *,
+    constraint: str = "margin",
+    patterns: str = "gaussian",
+    strict: bool = False,
+) -> tuple[float, float]:
+    """(P/N, kappa_N): what alpha and kappa mean for an instance of size N.
+
+    pm1: sqrt(N) Delta has the parity of N.  With F the first such integer that satisfies a margin, kappa_N = (F - 1)/sqrt(N):
+    P(Delta >= kappa) = H(kappa_N) up to O(1/N), whatever the convention for ties.
+    """
+    alpha = number_of_patterns(N, alpha) / N
+    if patterns == "gaussian":
+        return alpha, kappa
+    T = threshold(constraint, kappa, N, 1, strict)
+    if constraint == "rectangle":  # satisfied below T: the last one
+        last = T - 1 - (T - 1 - N) % 2
+        return alpha, max(last + 1, 0) / math.sqrt(N) or 1e-9
+    first = T + (T - N) % 2
+    edge = (first - 1) / math.sqrt(N)
+    return alpha, edge if constraint == "margin" else max(edge, 1e-9)
+
+
+def satisfied_probability(
+    kappa: float, N: int, *, constraint: str = "margin", patterns: str = "gaussian", strict: bool = False
+) -> float:
+    """P(one pattern is satisfied by a given W), exact at size N."""
+    if patterns == "gaussian":
+        tail = float(norm.sf(kappa))
+        return {"margin": tail, "rectangle": 1.0 - 2.0 * tail, "u": 2.0 * tail}[constraint]
+    T = threshold(constraint, kappa, N, 1, strict)
+    F = 2 * np.arange(N + 1) - N
+    satisfied = {"margin": F >= T, "rectangle": np.abs(F) < T, "u": np.abs(F) >= T}[constraint]
+    return float(binom.pmf(np.arange(N + 1), N, 0.5)[satisfied].sum())
+
+
+class Measured(NamedTuple):
+    """Enumeration at one size: observables, the first moment Z, and the fraction of instances with Z > 0."""
+
+    N: int
+    observables: dict[str, Statistic]
+    first_moment: Statistic
+    solved: float
+
+
+def measure(
+    plain: dict[str, Any], N: int, samples: int, key: Any, *, patterns: str = "gaussian", strict: bool = False
+) -> Measured:
+    """Enumerate `samples` instances of a perceptron with the plain parameters of a model; control variates as in this module's text."""
+    beta, constraint, labels = (
+        plain.get(k, v) for k, v in dict(beta=math.inf, constraint="margin", labels="random").items()
+    )
+    instances = perceptron_instances(
+        N=N, alpha=plain["alpha"], samples=samples, key=seed_of(key, N), patterns=patterns, labels=labels
+    )
+    histograms = enumerate_histograms(instances, kappa=plain["kappa"], constraint=constraint, strict=strict)
+    log_z = histograms.log_z(beta)
+    values = {"phi": log_z / N}
+    if beta < math.inf:
+        energy = histograms.energy(beta)
+        values |= {"energy": energy, "entropy": log_z / N + beta * energy}
+    if constraint == "margin":
+        values["q"] = histograms.overlap(beta)
+    if instances.teacher is not None:
+        values["R"] = np.einsum("si,si->s", histograms.mean_weight(beta), instances.teacher) / N
+    kept = np.isfinite(log_z)
+    controls = _controls(instances)[kept] if labels == "random" else np.zeros((int(kept.sum()), 0))
+    observables = {name: _regressed(x[kept], controls) for name, x in values.items()}
+    return Measured(N, observables, Statistic.from_samples(np.exp(log_z)), float(kept.mean()))
+
+
+def _controls(instances: PerceptronInstances) -> np.ndarray:
+    """Three functions of the patterns with mean zero (samples, 3); exact for Gaussian and for +-1 patterns."""
+    P, N = instances.P, instances.N
+    x = instances.patterns / instances.scale
+    C = np.einsum("spi,sqi->spq", x, x, optimize=True) / N
+    trace, squares = np.einsum("spp->s", C), np.einsum("spp,spp->s", C, C)
+    return np.stack([C.sum((1, 2)) - trace, trace - P, (C**2).sum((1, 2)) - squares - P * (P - 1) / N], 1)
+
+
+def _regressed(x: np.ndarray, controls: np.ndarray) -> Statistic:
+    """Mean of x at controls = 0, with the standard error of a linear regression."""
+    n, used = controls.shape
+    if n < used + 10:
+        return Statistic.from_samples(x)
+    centre = controls.mean(0)
+    slopes, _, rank, _ = np.linalg.lstsq(controls - centre, x - x.mean(), rcond=1e-10)
+    noise = x - x.mean() - (controls - centre) @ slopes
+    return Statistic(
+        float(x.mean() - centre @ slopes), float(np.sqrt((noise**2).sum() / (n - 1 - rank) / n)), n
+    )
+
+
+def seed_of(key: Any, *words: int) -> jax.Array:
+    """Independent instances at every size: simulations of one key share their random numbers."""
+    key = as_key(key)
+    for word in words:
+        key = jax.random.fold_in(key, word)
+    return key
