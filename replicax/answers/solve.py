@@ -16,7 +16,7 @@ from jax import Array
 from replicax.answers.status import CODE, status_text
 from replicax.numerics.roots import Root, implicit_root, newton
 from replicax.theory.ansatz import RS, Ansatz
-from replicax.theory.free_entropy import Problem
+from replicax.theory.free_entropy import FAR, Problem
 from replicax.vocabulary.limits import is_concrete
 
 #: batches are padded to these sizes; longer ones are cut into the last
@@ -199,8 +199,13 @@ def find_root(problem: Problem, given: Array | None, refinement: int = 1) -> Roo
         return problem.state(x, n).residual
 
     def solver(_: Array) -> Root:
-        root = newton(lambda x: residual(x, coarse), starts, tol=_COARSE)
-        return newton(lambda x: residual(x, fine), root.x[None])
+        # where there is no root, as far as the far end of the map tells, one try is enough
+        hopeless = problem.absent(fine)
+        tries = jnp.where(hopeless, 1, starts.shape[0])
+        root = newton(lambda x: residual(x, coarse), starts, tol=_COARSE, max_steps=30, limit=FAR, tries=tries)
+        again = jnp.where(hopeless & ~root.converged, 0, 1)
+        final = newton(lambda x: residual(x, fine), root.x[None], tries=again)
+        return final._replace(steps=root.steps + final.steps)
 
     return implicit_root(lambda x: residual(x, fine), solver, starts[0])
 
@@ -238,7 +243,7 @@ def _answer(problem: Problem, given: Array | None, refinement: int):
     columns = dict(phi=phi) | problem.columns(state, phi, n)
     finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (phi, *state.order.values())]))
     converged = root.converged & finite & problem.inside(state)
-    code = jnp.where(problem.absent(n // 2), CODE["no solution"], CODE["not converged"])
+    code = jnp.where(problem.absent(n), CODE["no solution"], CODE["not converged"])
     healthy = jnp.where(problem.counts & (columns.get("entropy", phi) < -error), CODE["negative entropy"], CODE["ok"])
     healthy = jnp.where(columns.get("replicon", jnp.ones(())) < 0, CODE["unstable (replicon)"], healthy)
     code = jnp.where(converged, healthy, code)

@@ -106,6 +106,9 @@ class Augmented(eqx.Module):
             guesses.extend(jnp.append(s, last) for s in saddles)
         return tuple(guesses)
 
+    def absent(self, n: int) -> Array:
+        return jnp.zeros((), bool)
+
     def state(self, x: Array, n: int) -> State:
         problem = self.problem(x)
         state = problem.state(x[:-1], n)

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
+from jax.typing import ArrayLike
 
 Residual = Callable[[Array], Array]
 
@@ -59,17 +61,28 @@ class _Iterate(NamedTuple):
     done: Array
 
 
-def newton(residual: Residual, starts: Array, *, tol: float = 1e-12, max_steps: int = 40, cap: float = 2.0) -> Root:
+def newton(
+    residual: Residual,
+    starts: Array,
+    *,
+    tol: float = 1e-12,
+    max_steps: int = 40,
+    cap: float = 2.0,
+    limit: float = np.inf,
+    tries: ArrayLike | None = None,
+) -> Root:
     """Damped Newton from the rows of `starts` (S, n), tried in turn until one converges.
 
-    Steps are capped at `cap` in the max norm (a third of it after the first start) and quartered while the residual is not finite.  Stops on the
-    undamped residual, never on the step, and takes the last Newton step in hand.  `max_steps` counts evaluations of the
-    residual with its Jacobian, per start; it is traced once whatever the number of starts.
+    Steps are capped at `cap` in the max norm (a third of it after the first start) and quartered while the residual is not finite.
+    Stops on the undamped residual, never on the step, and takes the last Newton step in hand.  A start is given up after
+    `max_steps` evaluations of the residual with its Jacobian, or where a coordinate exceeds `limit`; at most `tries` starts (default all) are
+    tried.  The residual is traced once, whatever the number of starts.
     """
+    tries = starts.shape[0] if tries is None else tries
     caps = jnp.where(jnp.arange(starts.shape[0]) == 0, cap, cap / 3.0)
 
     def going(s: _Iterate) -> Array:
-        return ~s.done & (s.attempt < starts.shape[0])
+        return ~s.done & (s.attempt < tries)
 
     def advance(s: _Iterate) -> _Iterate:
         r, jacobian = value_and_jacobian(residual, s.x)
@@ -78,7 +91,7 @@ def newton(residual: Residual, starts: Array, *, tol: float = 1e-12, max_steps: 
         step = step * jnp.minimum(1.0, caps[s.attempt] / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
         base, step = jnp.where(ok, s.x, s.base), jnp.where(ok, step, 0.25 * s.step)
         size, done = jnp.where(ok, size, s.size), ok & (size <= tol)
-        lost = ~done & (s.count + 1 >= max_steps)
+        lost = ~done & ((s.count + 1 >= max_steps) | (jnp.max(base) > limit))
         attempt = s.attempt + lost
         fresh = starts[jnp.minimum(attempt, starts.shape[0] - 1)]
         x = jnp.where(lost, fresh, base + step)

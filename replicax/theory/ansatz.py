@@ -150,7 +150,8 @@ class LocalEntropy(Ansatz):
             raise ValueError("d, q1: give exactly one of them")
         for name, value, edge in (("q1", self.q1, (0.0, 1.0)), ("d", self.d, (0.5,))):
             if value is not None and is_concrete(value) and any(bool(jnp.any(jnp.asarray(value) == e)) for e in edge):
-                raise ValueError(f"{name} = {value} is at the end of its range, where the replicas are free or identical")
+                ends = " and ".join(f"{e:g}" for e in edge)
+                raise ValueError(f"{name} = {ends}: the replicas are free or identical there; take {name} inside its range")
 
     @property
     def overlap(self) -> Number:

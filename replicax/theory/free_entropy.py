@@ -30,10 +30,10 @@ from replicax.vocabulary.levels import Level, Moments, tower
 from replicax.vocabulary.limits import INFINITE
 from replicax.vocabulary.priors import increments
 
-#: coordinates at which every overlap that can reach 1 has done so
-_FAR = 40.0
+#: coordinates beyond this belong to no overlap below 1
+FAR = 45.0
 #: a conjugate below this (times alpha) is zero: beta = 0, constraints that ask nothing
-TINY = 1e-40
+TINY = 1e-24
 
 
 class State(NamedTuple):
@@ -139,10 +139,12 @@ class Bipartite(Problem):
         return State(order, jnp.stack(residual) if residual else jnp.zeros(0), parts)
 
     def absent(self, n: int) -> Array:
-        """The residual rises through its root; if it is still negative where q = 1 there is none (constraints at beta = inf)."""
+        """The residual rises from -inf; if it is still negative where q = 1 it has no root (constraints at beta = inf), but for a pair
+        just beyond the q -> 1 capacity of binary weights, where it overshoots.
+        """
         if len(self.ms) != 1 or self.size != 1:
             return jnp.zeros((), bool)
-        return self.state(jnp.full(1, _FAR), n).residual[0] < 0
+        return self.state(jnp.full(1, self.model.prior.saturated), n).residual[0] < 0
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         return state.parts["site"].complement > edge * state.parts["site"].norm

@@ -21,7 +21,16 @@ from replicax.answers.solve import require_float64, solve
 from replicax.answers.thresholds import threshold
 from replicax.top import registry
 from replicax.top.compilations import keep_compilations
-from replicax.top.points import Points, Table, answer_points, read_assignments, read_points, split, spread
+from replicax.top.points import (
+    Points,
+    Table,
+    answer_points,
+    read_assignments,
+    read_points,
+    split,
+    spread,
+    whole,
+)
 from replicax.top.tables import check_writable, json_text, ordered, readable, write_table
 
 _IMAGES = (".png", ".pdf", ".svg")
@@ -259,7 +268,9 @@ def _simulate(args: argparse.Namespace) -> int:
     runs = [split(values, options) for values in points.values]
     made = [model(**of_model) for _, of_model in runs]
     progress = tqdm(list(zip(made, runs)), disable=None, delay=2.0, leave=False)
-    results = [simulate(thing, args.algorithm, **of_run).table() for thing, (of_run, _) in progress]
+    results = [
+        simulate(thing, args.algorithm, **whole(of_run, options)).table() for thing, (of_run, _) in progress
+    ]
     names = list(dict.fromkeys(name for result in results for name in result))
     table = points.cells | {name: [float(r.get(name, math.nan)) for r in results] for name in names}
     return _finish(args, table, True)
@@ -275,8 +286,9 @@ def _validate(args: argparse.Namespace) -> int:
     known = registry.parameters(model) | options
     values = _single(read_points(args.given, None, known, f"the validation of {args.model}"), "validate")
     of_run, of_model = split(values, options)
+    of_run = whole(of_run, options)
     if sizes is not None:
-        of_run["sizes"] = [options["N"].read(size) for size in spread("sizes", sizes)]
+        of_run["sizes"] = [int(options["N"].read(size)) for size in spread("sizes", sizes)]
     found = validate(model(**of_model), **of_run)
     table = {name: np.asarray(x).tolist() for name, x in found.table().items()}
     return _finish(args, table, not found.worst > _SIGMAS)

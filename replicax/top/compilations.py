@@ -15,7 +15,7 @@ def keep_compilations() -> None:
     """
     jax.config.update("jax_logging_level", "CRITICAL")
     warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")
-    if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
+    if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return
     try:
         root = os.environ.get("REPLICAX_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

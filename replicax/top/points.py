@@ -3,7 +3,7 @@
 import csv
 import itertools
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,3 +167,8 @@ def _name_the_row(points: Points, i: int, make: Callable[[dict], Any]) -> None:
 def split(values: dict[str, Any], own: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The parameters that are among `own`, and the others."""
     return {k: v for k, v in values.items() if k in own}, {k: v for k, v in values.items() if k not in own}
+
+
+def whole(values: dict[str, Any], known: Mapping[str, Parameter]) -> dict[str, Any]:
+    """The values with those of integer parameters as integers."""
+    return {k: int(v) if known[k].meta.get("integer") else v for k, v in values.items()}

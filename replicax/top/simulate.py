@@ -1,29 +1,22 @@
 """Simulations of a model object: the plain numbers of a model handed to the simulation wing.
 
-`ALGORITHMS` says which algorithm runs on which model, with which parameters; the command line and `replicax list` read it.
+`ALGORITHMS` says which algorithm runs on which model, with which parameters; the command line and
+`replicax list` read it.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.stats import binom, norm
 
 from replicax.simulation import (
-    PerceptronInstances,
     Statistic,
-    as_key,
     enumerate_fixed_points,
-    enumerate_histograms,
     enumerate_perceptron,
     metropolis_perceptron,
-    number_of_patterns,
-    perceptron_instances,
 )
-from replicax.simulation.constraints import threshold
 from replicax.simulation.enumeration import MAX_N
 from replicax.simulation.fixed_points import MAX_N as MAX_N_NETWORK
 from replicax.simulation.instances import PATTERNS
@@ -35,7 +28,8 @@ class Run(NamedTuple):
     """One algorithm on one model.
 
     function    (plain parameters of the model, keywords) -> dict of `Statistic`
-    parameters  name -> metadata as in the fields of models: default, low, high, integer, doc; or choices; or boolean
+    parameters  name -> metadata as in the fields of models: default, doc, and low, high, integer; or
+                choices; or boolean
     arrays      fields of the model that may be sequences: then every Statistic holds arrays
     """
 
@@ -45,7 +39,7 @@ class Run(NamedTuple):
 
 
 class Algorithm(NamedTuple):
-    """A simulation by name: one line of documentation, and the models (by their registry names) it runs on."""
+    """A simulation: one line of documentation, and the models (by their registry names) it runs on."""
 
     doc: str
     runs: Mapping[str, Run]
@@ -137,15 +131,17 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 
 def simulate(model: Model, algorithm: str = "enumeration", **params: Any) -> Simulation:
-    """Simulate `model` at finite N: {observable: Statistic}, to compare with `solve` (natural logs, per weight or spin).
+    """Simulate `model` at finite N: {observable: Statistic}, natural logs, per weight or spin as in `solve`.
 
-    enumeration   binary-, symmetric-perceptron: phi = (1/N) log Z averaged over the instances with Z > 0, energy, entropy, q, ..;
-                  recurrent-network: phi = (1/N) log of the mean of Z (annealed, as in the theory), number, phi_typical, ..
-    metropolis    binary-perceptron at finite beta: energy and q
+    enumeration   binary-, symmetric-perceptron: phi = (1/N) log Z averaged over the instances with Z > 0,
+                  energy, entropy, q, ..; see `enumerate_perceptron`.
+                  recurrent-network: phi = (1/N) log of the mean of Z (annealed, as in the theory), number,
+                  phi_typical, ..; see `enumerate_fixed_points`
+    metropolis    binary-perceptron at finite beta: energy and q; see `metropolis_perceptron`
 
-    params: see `ALGORITHMS`; common are N, samples, key = 0, strict = False (True: the other convention for ties).  P = round(alpha N).
-    The fields of the model are single numbers here (J_D may be a sequence).  Raises ValueError naming the argument, its value and what
-    is allowed.
+    params: see `ALGORITHMS`; common are N, samples, key = 0, strict = False (True: the other convention for
+    ties). P = round(alpha N). The fields of the model are single numbers here (J_D may be a sequence). Raises
+    ValueError naming the argument, its value and what is allowed.
     """
     run = find_run(model, algorithm)
     plain = plain_parameters(model, run.arrays)
@@ -191,7 +187,7 @@ def plain_parameters(model: Model, arrays: tuple[str, ...] = ()) -> dict[str, An
             plain[name] = value
         elif not is_concrete(value):
             raise ValueError(
-                f"{name} = {value}: a simulation needs known numbers, it does not run inside jit, vmap or grad"
+                f"{name} = {value}: a simulation needs known numbers: not inside jit, vmap, grad"
             )
         elif np.ndim(value) == 0:
             plain[name] = float(value)
@@ -207,7 +203,10 @@ def plain_parameters(model: Model, arrays: tuple[str, ...] = ()) -> dict[str, An
 def check_options(
     params: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], where: str
 ) -> dict[str, Any]:
-    """`params`, each checked against its metadata; ValueError naming the argument, its value and what is allowed."""
+    """`params`, checked against their metadata; ValueError names argument, value and what is allowed.
+
+    `where` is what they are parameters of, for the message.
+    """
     for name, value in params.items():
         if name not in known:
             raise ValueError(f"{name} = {value!r} is not a parameter of {where}: it has {', '.join(known)}")
@@ -221,110 +220,3 @@ def check_options(
                 raise ValueError(f"{name} = {value!r}: expected a number in {allowed_range(meta)}")
             check_parameter(name, value, meta)
     return dict(params)
-
-
-# ------------------------------------------------------------------------------------------ perceptrons
-
-
-def finite_parameters(
-    alpha: float,
-    kappa: float,
-    N: int,
-    *,
-    constraint: str = "margin",
-    patterns: str = "gaussian",
-    strict: bool = False,
-) -> tuple[float, float]:
-    """(P/N, kappa_N): what alpha and kappa mean for an instance of size N.
-
-    pm1: sqrt(N) Delta has the parity of N.  With F the first such integer that satisfies a margin, kappa_N = (F - 1)/sqrt(N):
-    P(Delta >= kappa) = H(kappa_N) up to O(1/N), whatever the convention for ties.
-    """
-    alpha = number_of_patterns(N, alpha) / N
-    if patterns == "gaussian":
-        return alpha, kappa
-    T = threshold(constraint, kappa, N, 1, strict)
-    if constraint == "rectangle":  # satisfied below T: the last one
-        last = T - 1 - (T - 1 - N) % 2
-        return alpha, max(last + 1, 0) / math.sqrt(N) or 1e-9
-    first = T + (T - N) % 2
-    edge = (first - 1) / math.sqrt(N)
-    return alpha, edge if constraint == "margin" else max(edge, 1e-9)
-
-
-def satisfied_probability(
-    kappa: float, N: int, *, constraint: str = "margin", patterns: str = "gaussian", strict: bool = False
-) -> float:
-    """P(one pattern is satisfied by a given W), exact at size N."""
-    if patterns == "gaussian":
-        tail = float(norm.sf(kappa))
-        return {"margin": tail, "rectangle": 1.0 - 2.0 * tail, "u": 2.0 * tail}[constraint]
-    T = threshold(constraint, kappa, N, 1, strict)
-    F = 2 * np.arange(N + 1) - N
-    satisfied = {"margin": F >= T, "rectangle": np.abs(F) < T, "u": np.abs(F) >= T}[constraint]
-    return float(binom.pmf(np.arange(N + 1), N, 0.5)[satisfied].sum())
-
-
-class Measured(NamedTuple):
-    """Enumeration at one size: observables, the first moment Z, and the fraction of instances with Z > 0."""
-
-    N: int
-    observables: dict[str, Statistic]
-    first_moment: Statistic
-    solved: float
-
-
-def measure(
-    plain: dict[str, Any], N: int, samples: int, key: Any, *, patterns: str = "gaussian", strict: bool = False
-) -> Measured:
-    """Enumerate `samples` instances of a perceptron with the plain parameters of a model; control variates as in this module's text."""
-    beta, constraint, labels = (
-        plain.get(k, v) for k, v in dict(beta=math.inf, constraint="margin", labels="random").items()
-    )
-    instances = perceptron_instances(
-        N=N, alpha=plain["alpha"], samples=samples, key=seed_of(key, N), patterns=patterns, labels=labels
-    )
-    histograms = enumerate_histograms(instances, kappa=plain["kappa"], constraint=constraint, strict=strict)
-    log_z = histograms.log_z(beta)
-    values = {"phi": log_z / N}
-    if beta < math.inf:
-        energy = histograms.energy(beta)
-        values |= {"energy": energy, "entropy": log_z / N + beta * energy}
-    if constraint == "margin":
-        values["q"] = histograms.overlap(beta)
-    if instances.teacher is not None:
-        values["R"] = np.einsum("si,si->s", histograms.mean_weight(beta), instances.teacher) / N
-    kept = np.isfinite(log_z)
-    controls = _controls(instances)[kept] if labels == "random" else np.zeros((int(kept.sum()), 0))
-    observables = {name: _regressed(x[kept], controls) for name, x in values.items()}
-    return Measured(N, observables, Statistic.from_samples(np.exp(log_z)), float(kept.mean()))
-
-
-def _controls(instances: PerceptronInstances) -> np.ndarray:
-    """Three functions of the patterns with mean zero (samples, 3); exact for Gaussian and for +-1 patterns."""
-    P, N = instances.P, instances.N
-    x = instances.patterns / instances.scale
-    C = np.einsum("spi,sqi->spq", x, x, optimize=True) / N
-    trace, squares = np.einsum("spp->s", C), np.einsum("spp,spp->s", C, C)
-    return np.stack([C.sum((1, 2)) - trace, trace - P, (C**2).sum((1, 2)) - squares - P * (P - 1) / N], 1)
-
-
-def _regressed(x: np.ndarray, controls: np.ndarray) -> Statistic:
-    """Mean of x at controls = 0, with the standard error of a linear regression."""
-    n, used = controls.shape
-    if n < used + 10:
-        return Statistic.from_samples(x)
-    centre = controls.mean(0)
-    slopes, _, rank, _ = np.linalg.lstsq(controls - centre, x - x.mean(), rcond=1e-10)
-    noise = x - x.mean() - (controls - centre) @ slopes
-    return Statistic(
-        float(x.mean() - centre @ slopes), float(np.sqrt((noise**2).sum() / (n - 1 - rank) / n)), n
-    )
-
-
-def seed_of(key: Any, *words: int) -> jax.Array:
-    """Independent instances at every size: simulations of one key share their random numbers."""
-    key = as_key(key)
-    for word in words:
-        key = jax.random.fold_in(key, word)
-    return key

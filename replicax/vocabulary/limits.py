@@ -25,6 +25,9 @@ INFINITE = Infinite()
 class Word(str):
     """A word in the place of a number (y = star), as a pytree without leaves."""
 
+    def __reduce__(self):
+        return (_WORDS.get, (str(self),))
+
 
 jax.tree_util.register_pytree_node(Word, lambda w: ((), str(w)), lambda w, _: _WORDS[w])
 

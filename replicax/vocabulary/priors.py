@@ -38,6 +38,8 @@ class Prior(eqx.Module):
 
     norm: ClassVar[Literal["unit", "free", "spherical"]] = "unit"
     even: ClassVar[bool] = True
+    #: log of the coordinate at which 1 - q is about 1e-5: the end of the map, still well resolved
+    saturated: ClassVar[float] = 22.0
 
     @abc.abstractmethod
     def log_partition(self, h: Array, b: Array) -> Array:
@@ -106,6 +108,7 @@ class Spherical(Prior):
     """
 
     norm: ClassVar[Literal["unit", "free", "spherical"]] = "spherical"
+    saturated: ClassVar[float] = 12.0
 
     def log_partition(self, h: Array, b: Array) -> Array:
         return -0.5 * h * h / b - 0.5 * jnp.log(-b) - 0.5 * (1.0 + b)
