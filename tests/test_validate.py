@@ -150,6 +150,7 @@ def test_extrapolation_of_known_series():
 def test_default_sizes_hit_alpha():
     assert default_sizes(0.4, 20) == (20, 15, 12) or default_sizes(0.4, 20)[:2] == (20, 15)
     assert default_sizes(1.0, 17) == (17, 14, 11)
+    assert all(n % 2 == 0 for a in (0.3, 0.5, 0.7) for n in default_sizes(a, 16, patterns="pm1"))
     assert all(len(default_sizes(a, 17)) == 3 for a in (0.0, 0.13, 0.5, 2.7))
 
 
@@ -189,14 +190,15 @@ def test_table_and_repr():
         (B(alpha=0.4), {}),
         (B(alpha=1.0, kappa=-0.5), {}),
         (B(alpha=0.5, kappa=0.1, beta=2.0), {}),
-        (B(alpha=0.5), {"patterns": "pm1"}),
-        (B(alpha=0.5), {"patterns": "pm1", "strict": True}),
+        (B(alpha=0.3), {"patterns": "pm1"}),
+        (B(alpha=0.5, beta=1.0), {"patterns": "pm1", "strict": True}),
+        (B(alpha=0.25), {"patterns": "pm1", "N": 16}),
         (S(alpha=0.5, kappa=0.8), {}),
         (S(alpha=0.5, kappa=0.5, constraint="u"), {}),
     ],
 )
 def test_perceptrons_agree(model, options):
-    found = validate(model, N=15, samples=300, key=1, algorithm="enumeration", **options)
+    found = validate(model, **dict(N=15, samples=300, key=1, algorithm="enumeration") | options)
     assert found.worst < 4, repr(found)
     (row,) = limits(found, "phi")
     assert row.N == math.inf and not math.isnan(row.z) and row.error < 0.012
@@ -236,7 +238,7 @@ def test_network_first_moment_is_exact_at_every_size(model, options):
 
 
 def test_network_ties_follow_the_convention():
-    """J_D sqrt(N) on the lattice: the two conventions differ by more than 4 sigma, each agrees with its theory."""
+    """J_D sqrt(N) on the lattice: the two conventions differ by more than 4 sigma, each has its theory."""
     model = R(J_D=0.5, N=4, couplings="pm1")  # J_D sqrt(N) = 1, and fields of 3 couplings are odd
     (loose,), (strict,) = (validate(model, samples=4000, strict=s).rows for s in (False, True))
     assert strict.theory > loose.theory + 0.05 and strict.simulation > loose.simulation + 4 * loose.error

@@ -70,6 +70,8 @@ def gaussian_rule(
     w = [jnp.clip(hold(jnp.asarray(x, float)), 1e-30, widest) for x in widths]
     if len(b) == 1 and not moving:
         return _one_bend(b[0], w[0], lo, hi, n, even)
+    if moving:  # a jump far out must not take the nodes away from the bulk
+        b, w = [*b, jnp.zeros(())], [*w, jnp.asarray(_WIDEST)]
     return _panels(b, w, jnp.zeros_like(hi) if even else lo, hi, n, even)
 
 
@@ -78,9 +80,7 @@ def _one_bend(bend, width, lo, hi, n, even) -> Rule:
         bend, steps = jnp.zeros_like(bend), np.arange(n // 2) + 0.5
         u0, du = jnp.zeros_like(bend * hi), jnp.arcsinh(hi / width) / (n // 2)
     else:
-        # a bend far outside the Gaussian does not matter, but would take the nodes along
-        reach = 1.0 - 0.5 * (width >= _WIDEST)
-        bend = jnp.clip(bend, reach * lo, reach * hi)
+        bend = _within(bend, width, lo, hi)
         steps = np.arange(n)
         u0 = jnp.arcsinh((lo - bend) / width)
         du = (jnp.arcsinh((hi - bend) / width) - u0) / (n - 1)
@@ -91,11 +91,17 @@ def _one_bend(bend, width, lo, hi, n, even) -> Rule:
     return Rule(nodes, 2.0 * jacobian if even else jacobian)
 
 
+def _within(bend, width, lo, hi):
+    """A bend outside the range does not matter, a wide one not where it is: neither may take the nodes along."""
+    reach = jnp.where(width >= _WIDEST, 0.5, 1.0)
+    return jnp.clip(bend, reach * lo, reach * hi)
+
+
 def _panels(b, w, lo, hi, n, even) -> Rule:
     shape = jnp.broadcast_shapes(*(x.shape for x in (*b, *w, lo, hi)))
     bends = jnp.stack([jnp.broadcast_to(x, shape) for x in b])
     widths = jnp.stack([jnp.broadcast_to(x, shape) for x in w])
-    bends, widths = lax.sort((jnp.clip(bends, lo, hi), widths), dimension=0, num_keys=1)
+    bends, widths = lax.sort((_within(bends, widths, lo, hi), widths), dimension=0, num_keys=1)
     middles = 0.5 * (bends[1:] + bends[:-1])
     ends = [jnp.broadcast_to(x, shape) for x in (lo, *middles, hi)]
     s, ds = unit_panels(max(1, n // (2 * _ORDER)))

@@ -86,6 +86,9 @@ class OneRSB(Ansatz):
 
     name: ClassVar[str] = "1rsb"
 
+    def problems(self, model: Any) -> tuple[Problem, ...]:
+        raise ValueError("ansatz '1rsb' is a functional here: evaluate it with rx.free_entropy(model, rx.OneRSB(), q0=.., ..)")
+
     def functional(
         self, model: Any, *, q0: Number, q1: Number, q0_hat: Number, q1_hat: Number, m: Number, nodes: int = 128
     ) -> Array:

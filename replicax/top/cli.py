@@ -31,7 +31,7 @@ from replicax.top.points import (
     spread,
     whole,
 )
-from replicax.top.tables import check_writable, json_text, ordered, readable, write_table
+from replicax.top.tables import check_writable, in_order, json_text, readable, write_table
 
 _IMAGES = (".png", ".pdf", ".svg")
 #: a validation fails beyond this many standard errors
@@ -81,9 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     of_ansatz(new)
     new.add_argument("--plot", metavar="OUT.png", help="draw it")
     new.add_argument("--resume", action="store_true", help="go on with a sweep that was interrupted")
-    new = command(
-        "simulate", _simulate, "simulate at finite size: N, samples, key and the model's name=value"
-    )
+    new = command("simulate", _simulate, "simulate at finite size: N, samples, key, and the model's values")
     new.add_argument("--algorithm", required=True, metavar="ALGORITHM", help="see `replicax list`")
     of_points(new)
     command("validate", _validate, "theory against simulation, with z-scores")
@@ -138,6 +136,15 @@ def _finish(args: argparse.Namespace, table: Table, good: bool) -> int:
     return 0 if good else 3
 
 
+def _solvable(args: argparse.Namespace) -> tuple[type, type, dict[str, registry.Parameter], str]:
+    """Model, ansatz, their parameters, and the name of the two."""
+    check_writable(args.output)
+    model = registry.find_model(args.model)
+    ansatz = registry.find_ansatz(args.ansatz, model)
+    known = registry.parameters(ansatz) | registry.parameters(model)
+    return model, ansatz, known, f"{args.model} and {args.ansatz}"
+
+
 def _single(points: Points, command: str) -> dict[str, Any]:
     if len(points.values) != 1:
         raise ValueError(f"{command} takes one value of each parameter, not a list")
@@ -162,11 +169,8 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _solve(args: argparse.Namespace) -> int:
-    check_writable(args.output)
-    model = registry.find_model(args.model)
-    ansatz = registry.find_ansatz(args.ansatz, model)
-    known = registry.parameters(ansatz) | registry.parameters(model)
-    points = read_points(args.given, args.points, known, f"{args.model} and {args.ansatz}")
+    model, ansatz, known, owner = _solvable(args)
+    points = read_points(args.given, args.points, known, owner)
 
     def make(values: dict[str, Any]) -> tuple[Any, Any]:
         of_model, of_ansatz = split(values, registry.parameters(model))
@@ -175,12 +179,7 @@ def _solve(args: argparse.Namespace) -> int:
         return pair
 
     table = answer_points(points, make, lambda pair: solve(*pair).table())
-    return _finish(args, _results_last(points, table), all(table["converged"]))
-
-
-def _results_last(points: Points, table: Table) -> Table:
-    """The given columns where they were, the others in the order of the documentation."""
-    return {k: table[k] for k in (*points.cells, *ordered([k for k in table if k not in points.cells]))}
+    return _finish(args, in_order(table, points.cells), all(table["converged"]))
 
 
 def _threshold(args: argparse.Namespace) -> int:
@@ -206,25 +205,22 @@ def _threshold(args: argparse.Namespace) -> int:
 
 def _branch(args: argparse.Namespace) -> int:
     from replicax.answers.branch import branch
+    from replicax.top.plot import plot_branch
 
-    check_writable(args.output)
     check_writable(args.plot, _IMAGES)
-    model = registry.find_model(args.model)
-    ansatz = registry.find_ansatz(args.ansatz, model)
-    known = registry.parameters(ansatz) | registry.parameters(model)
+    model, ansatz, known, owner = _solvable(args)
     ranges = {name: text.split(":") for name, text in args.given.items() if text.count(":") == 1}
     if len(ranges) != 1:
         raise ValueError(f"give one parameter as name=start:stop, not {len(ranges)}")
     (vary, ends), = ranges.items()  # fmt: skip
     fixed = {name: text for name, text in args.given.items() if name != vary}
-    owner = f"{args.model} and {args.ansatz}"
     start, stop = (_single(read_points(fixed | {vary: end}, None, known, owner), "branch") for end in ends)
     of_model, of_ansatz = split(start, registry.parameters(model))
     found = branch(model(**of_model), ansatz(**of_ansatz), vary=vary, start=start[vary], stop=stop[vary])
     table = {name: np.asarray(x).tolist() for name, x in found.table().items()}
     if args.plot is not None:
-        found.plot(args.plot)  # type: ignore[attr-defined]
-        print(args.plot)
+        plot_branch(found, args.plot)
+        print(args.plot, file=sys.stderr if args.json else sys.stdout)
     return _finish(args, table, all(table["converged"]))
 
 
@@ -234,14 +230,11 @@ def _sweep(args: argparse.Namespace) -> int:
 
     if args.output is None:
         raise ValueError("a sweep needs -o OUT.nc")
-    check_writable(args.output)
     check_writable(args.plot, _IMAGES)
-    model = registry.find_model(args.model)
-    ansatz = registry.find_ansatz(args.ansatz, model)
-    known = registry.parameters(ansatz) | registry.parameters(model)
+    model, ansatz, known, owner = _solvable(args)
     values: dict[str, Any] = {}
     for name, text in args.given.items():
-        cells = read_points({name: text}, None, known, f"{args.model} and {args.ansatz}").values
+        cells = read_points({name: text}, None, known, owner).values
         values[name] = [row[name] for row in cells] if len(cells) > 1 or ":" in text else cells[0][name]
     axes = [name for name, value in values.items() if isinstance(value, list)]
     if args.plot is not None and len(axes) not in (1, 2):
@@ -268,9 +261,8 @@ def _simulate(args: argparse.Namespace) -> int:
     runs = [split(values, options) for values in points.values]
     made = [model(**of_model) for _, of_model in runs]
     progress = tqdm(list(zip(made, runs)), disable=None, delay=2.0, leave=False)
-    results = [
-        simulate(thing, args.algorithm, **whole(of_run, options)).table() for thing, (of_run, _) in progress
-    ]
+    run = lambda thing, values: simulate(thing, args.algorithm, **whole(values, options)).table()
+    results = [run(thing, of_run) for thing, (of_run, _) in progress]
     names = list(dict.fromkeys(name for result in results for name in result))
     table = points.cells | {name: [float(r.get(name, math.nan)) for r in results] for name in names}
     return _finish(args, table, True)
@@ -285,8 +277,7 @@ def _validate(args: argparse.Namespace) -> int:
     sizes = args.given.pop("sizes", None)
     known = registry.parameters(model) | options
     values = _single(read_points(args.given, None, known, f"the validation of {args.model}"), "validate")
-    of_run, of_model = split(values, options)
-    of_run = whole(of_run, options)
+    of_run, of_model = split(whole(values, known), options)
     if sizes is not None:
         of_run["sizes"] = [int(options["N"].read(size)) for size in spread("sizes", sizes)]
     found = validate(model(**of_model), **of_run)
@@ -299,7 +290,11 @@ def _figure(args: argparse.Namespace) -> int:
 
     if args.name != "all":
         registry.look_up("figure", args.name, registry.figures())
+    try:
+        Path(args.output).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{args.output} is not a folder that can be written to: {error.strerror}") from None
     for name in registry.figures() if args.name == "all" else (args.name,):
-        for path in figure(name, args.output, args.quick):
+        for path in figure(name, args.output, quick=args.quick):
             print(path)
     return 0

@@ -97,7 +97,7 @@ class Measured(NamedTuple):
 def measure(
     plain: dict[str, Any], N: int, samples: int, key: Any, *, patterns: str = "gaussian", strict: bool = False
 ) -> Measured:
-    """Enumerate `samples` instances of a perceptron with parameters `plain`, with the control variates above."""
+    """Enumerate `samples` instances of a perceptron, its parameters `plain`, with control variates."""
     beta, constraint, labels = (
         plain.get(k, v) for k, v in dict(beta=math.inf, constraint="margin", labels="random").items()
     )
@@ -151,13 +151,17 @@ def seed_of(key: Any, *words: int) -> jax.Array:
     return key
 
 
-def default_sizes(alpha: float, N: int) -> tuple[int, ...]:
-    """About N, 0.8 N, 0.62 N; the smaller ones moved by one where P/N then comes closer to alpha."""
+def default_sizes(alpha: float, N: int, *, patterns: str = "gaussian") -> tuple[int, ...]:
+    """About N, 0.8 N, 0.62 N; the smaller ones moved by one where P/N then comes closer to alpha.
+
+    pm1: all of one parity, because kappa_N - kappa of odd and of even N differ by 1/sqrt(N).
+    """
     miss = lambda n: round(abs(alpha * n - round(alpha * n)), 9)
     sizes = [N]
     for share in (0.8, 0.62):
         target = max(2, round(share * N))
-        sizes.append(min((target, target - 1, target + 1), key=lambda n: (miss(n), abs(n - target))))
+        near = [n for n in (target, target - 1, target + 1) if patterns == "gaussian" or (n - N) % 2 == 0]
+        sizes.append(min(near, key=lambda n: (miss(n), abs(n - target))))
     return tuple(sorted({n for n in sizes if n >= 1}, reverse=True))
 
 
@@ -166,12 +170,15 @@ def number_of_samples(samples: int, n: int, largest: int) -> int:
     return round(samples * min(8.0, 2.0 ** (0.5 * (largest - n))))
 
 
-def extrapolate(sizes: Any, x: Any, errors: Any, curvature: float = 1.0) -> tuple[float, float]:
-    """r of x = r + a/N + b/N^2, and its error: weighted least squares with the prior b = 0 +- curvature."""
+def extrapolate(
+    sizes: Any, x: Any, errors: Any, curvature: float = 1.0, cubic: float = 0.0
+) -> tuple[float, float]:
+    """r of x = r + a/N + b/N^2 + c/N^3, and its error: least squares, b = 0 +- curvature, c = 0 +- cubic."""
     N, x, errors = (np.asarray(v, float) for v in (sizes, x, errors))
     if not np.all(np.isfinite(x)) or not np.all(np.isfinite(errors)):
         return math.nan, math.nan
-    design = np.vstack([np.stack([np.ones(len(N)), 1.0 / N, 1.0 / N**2], 1), [0.0, 0.0, 1.0]])
-    weights = 1.0 / np.maximum(np.append(errors, curvature), 1e-9)
+    powers = np.stack([np.ones(len(N)), 1.0 / N, 1.0 / N**2, 1.0 / N**3], 1)
+    design = np.vstack([powers, np.eye(4)[2:]])
+    weights = 1.0 / np.maximum(np.append(errors, [curvature, cubic]), 1e-9)
     inverse = np.linalg.pinv(design * weights[:, None], rcond=1e-14)
-    return float((inverse @ (np.append(x, 0.0) * weights))[0]), float(np.linalg.norm(inverse[0]))
+    return float((inverse @ (np.append(x, [0.0, 0.0]) * weights))[0]), float(np.linalg.norm(inverse[0]))

@@ -171,4 +171,5 @@ def split(values: dict[str, Any], own: Collection[str]) -> tuple[dict[str, Any],
 
 def whole(values: dict[str, Any], known: Mapping[str, Parameter]) -> dict[str, Any]:
     """The values with those of integer parameters as integers."""
-    return {k: int(v) if known[k].meta.get("integer") else v for k, v in values.items()}
+    exact = lambda k, v: known[k].meta.get("integer") and float(v).is_integer()
+    return {k: int(v) if exact(k, v) else v for k, v in values.items()}

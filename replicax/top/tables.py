@@ -10,7 +10,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,9 @@ def check_writable(path: str | None, extensions: Sequence[str] = EXTENSIONS) -> 
         raise ValueError(f"{path} cannot be written: {file.parent} is not a folder that can be written to")
 
 
-def ordered(names: Sequence[str]) -> list[str]:
-    """Result columns in the order of `COLUMNS`; q_0, q_1, .. after m, unknown ones before the branch."""
+def in_order(table: Table, given: Collection[str]) -> Table:
+    """The given columns first, then the results in the order of `COLUMNS`: q_0, q_1, .. and m_1, .. after m,
+    those that it does not know before the branch and the status."""
     known = list(COLUMNS)
 
     def place(name: str) -> tuple:
@@ -44,7 +45,7 @@ def ordered(names: Sequence[str]) -> list[str]:
             return known.index("m"), 1 + ("q", "m", "stability").index(indexed[1]), int(indexed[2])
         return (known.index(name) if name in known else known.index("branch") - 0.5), 0, 0
 
-    return sorted(names, key=place)
+    return {k: table[k] for k in (*given, *sorted((k for k in table if k not in given), key=place))}
 
 
 def write_table(path: str, table: Table) -> None:

@@ -1,7 +1,7 @@
 r"""Theory against simulation of the same model object, with z-scores, honest about finite size.
 
 Rows of finite N have a z-score only where the theory is exact at that N. The others are extrapolated
-(`finite_size`): x_N - theory(alpha_N, kappa_N) = r + a/N + b/N^2 gives the row N = inf,
+(`finite_size`): x_N - theory(alpha_N, kappa_N) = r + a/N + b/N^2 (q: + c/N^3) gives the row N = inf,
 
     simulation = theory + r,    z = r / error(r);
 
@@ -44,10 +44,10 @@ MIN_SOLVED = 0.99
 MAX_R_HAT = 1.05
 #: single flips freeze above this beta at N of some hundreds (see `simulation.metropolis`)
 MAX_BETA_METROPOLIS = 1.5
-#: scale of the 1/N^2 coefficients where not 1, measured with 10^4 instances at N = 8..18. beta = inf:
-#: phi 0.2 to 1.5, q 3.5 (pairs of a solution with itself weigh exp(-N phi)); beta = 2: phi 0.1, q 0.7; so the
-#: scale is taken to grow with beta up to beta = 3
-_CURVATURE = {"q": 4.0}
+#: scales of 1/N^2 and 1/N^3 where not 1, 0; measured with 10^4 instances at N = 8..18. beta = inf: phi 0.2 to
+#: 1.5, q 3.5 (pairs of a solution with itself weigh exp(-N phi): no power law at small N); beta = 2: phi 0.1,
+#: q 0.7. They are taken to grow with beta up to beta = 3
+_CURVATURE = {"q": (4.0, 40.0)}
 _MAX_SPREAD = 1.5  # standard deviation / mean of Z up to which the mean of a few hundred samples is Gaussian
 
 
@@ -86,9 +86,9 @@ class Validation:
         lines.append(f"  {'quantity':<12} {'N':>5} {'theory':>11} {'simulation':>16} {'z':>6}")
         for row in self.rows:
             value = repr(Statistic(row.simulation, row.error, 0))
-            z = "" if math.isnan(row.z) else f"{row.z:+.2f}"
+            z, note = "" if math.isnan(row.z) else f"{row.z:+.2f}", row.note
             lines.append(
-                f"  {row.quantity:<12} {row.N:>5g} {row.theory:>11.6f} {value:>16} {z:>6}  {row.note}".rstrip()
+                f"  {row.quantity:<12} {row.N:>5g} {row.theory:>11.6f} {value:>16} {z:>6}  {note}".rstrip()
             )
         return "\n".join(lines)
 
@@ -105,8 +105,8 @@ def validate(
 ) -> Validation:
     """Solve and simulate the same model object; some |z| > 4 says that theory and simulation disagree.
 
-    binary-perceptron     phi, q and at finite beta energy, entropy, by enumeration at three sizes, extrapolated
-                          in 1/N; for beta <= 1.5 also energy, q of Metropolis chains at N = 500;
+    binary-perceptron     phi, q and at finite beta energy, entropy, by enumeration at three sizes,
+                          extrapolated in 1/N; for beta <= 1.5 also energy, q of Metropolis chains at N = 500;
                           first-moment: (1/N) log E Z, exact at every N
     symmetric-perceptron  phi and first-moment
     recurrent-network     phi = (1/N) log E Z (finite beta: energy, entropy), exact at every N;
@@ -141,8 +141,9 @@ def _perceptron(
 ) -> list[Row]:
     """Enumeration of a binary or symmetric perceptron: three sizes, and the limit."""
     if sizes is None:
-        cold = plain.get("beta", math.inf) == math.inf
-        sizes = default_sizes(plain["alpha"], int(N or (17 if cold else 16)))
+        patterns = options.get("patterns", "gaussian")
+        largest = int(N or (17 if plain.get("beta", math.inf) == math.inf else 15))
+        sizes = default_sizes(plain["alpha"], largest, patterns=patterns)
     sizes, samples = _descending(sizes), 600 if samples is None else int(samples)
     measured = [measure(plain, n, number_of_samples(samples, n, sizes[0]), key, **options) for n in sizes]
     points = [finite_parameters(plain, n, **options) for n in sizes] + [(plain["alpha"], plain["kappa"])]
@@ -189,9 +190,9 @@ def _limit(
     """The row N = inf of an observable: theory in the limit, at the finite sizes, and what was seen there."""
     if len(seen) < 2:
         return Row(name, theory, math.nan, math.nan, math.nan, math.inf, True, "one size: no extrapolation")
-    scale = min(1.0, beta / 3.0)
+    scale, (b, c) = min(1.0, beta / 3.0), _CURVATURE.get(name, (1.0, 0.0))
     gap, errors = np.array([x.mean for x in seen]) - finite, [x.error for x in seen]
-    rest, error = extrapolate([m.N for m in measured], gap, errors, scale * _CURVATURE.get(name, 1.0))
+    rest, error = extrapolate([m.N for m in measured], gap, errors, scale * b, scale * c)
     solved = min(m.solved for m in measured)
     if solved < MIN_SOLVED:
         note = f"only {solved:.1%} of the instances have solutions: biased"
@@ -228,8 +229,8 @@ def enumeration_points(
     """phi at many (alpha, kappa), enumerated at `sizes` and extrapolated in 1/N: points for a phase diagram.
 
     model_class: BinaryPerceptron or SymmetricPerceptron, with further `fields` (beta, constraint). Returns
-    arrays over the points: alpha, kappa, phi, phi_err, theory, z (NaN where fewer than 99% of the instances have
-    solutions: phi is biased there), solved (at the worst size).
+    arrays over the points: alpha, kappa, phi, phi_err, theory, z (NaN where fewer than 99% of the instances
+    have solutions: phi is biased there), solved (at the worst size).
     """
     model, sizes = model_class(alpha=points[0][0], kappa=points[0][1], **fields), sorted(sizes, reverse=True)
     plains = [plain_parameters(model) | dict(alpha=float(a), kappa=float(k)) for a, k in points]
@@ -252,7 +253,7 @@ def enumeration_points(
     }
 
 
-# ------------------------------------------------------------------------------------------- Monte Carlo and networks
+# -------------------------------------------------------------------------------- Monte Carlo and networks
 
 
 def _chains(model: Any, key: Any, options: dict[str, Any]) -> list[Row]:
@@ -269,7 +270,7 @@ def _chains(model: Any, key: Any, options: dict[str, Any]) -> list[Row]:
 
 
 def _network(model: Any, plain: Any, N: Any, samples: Any, key: Any, sizes: Any, options: Any) -> list[Row]:
-    """Enumerated networks: the first moment at the same N, the typical number of fixed points in the limit."""
+    """Enumerated networks: the first moment at the same N, the typical number of fixed points at N = inf."""
     fixed = None if model.N is INFINITE else int(plain["N"])
     if fixed is not None and N is not None and int(N) != fixed:
         raise ValueError(f"N = {N!r}: the model itself has N = {fixed}")

@@ -117,8 +117,8 @@ class FixedPointCount(Terminal):
         rise = jnp.zeros_like(s, complex)
         for sign in (1.0, -1.0):
             a = (self.J_D + sign * self.external + centre) / self._sigma
-            path = s[:, None] / self._sigma * t
-            line = jnp.sum(dt * jnp.exp(0.5 * path**2 - 1j * a * path), -1) * s / self._sigma
+            path = s[:, None] / self._sigma * t[None, :]
+            line = jnp.sum(dt[None, :] * jnp.exp(0.5 * path**2 - 1j * a * path), -1) * s / self._sigma
             rise = rise + 1j * lost * jnp.exp(-0.5 * a * a - base) / np.sqrt(2 * np.pi) * line
         exponent = self.N * jnp.log1p(rise) + 1j * centre * s / c2
         total = jnp.sum(rule.weights * jnp.exp(exponent).real)
