@@ -1,9 +1,10 @@
 """Replica-symmetric answers against independent numbers, at points drawn from the whole domain.
 
-The domain: kappa in [-3, 3], beta in [0, inf], alpha from 0 to 0.999 of the capacity where q -> 1 at beta = inf.
+The domain: kappa in [-3, 3], beta in [0, inf], alpha from 0 to 0.999 of the capacity (q -> 1 at beta = inf).
 """
 
 import functools
+import itertools
 import math
 from typing import NamedTuple
 
@@ -49,7 +50,7 @@ class Point(NamedTuple):
 
 
 def capacity(case, kappa):
-    """q -> 1 at beta = inf: 1/alpha = E (kappa + z)_+^2 on the sphere, 2/pi of it for w = +-1 (Gardner & Derrida 1988)."""
+    """q -> 1 at beta = inf: 1/alpha = E (kappa + z)_+^2 on the sphere, 2/pi of it for w = +-1."""
     second = (1 + kappa**2) * ndtr(kappa) + kappa * math.exp(-0.5 * kappa**2) / math.sqrt(2 * math.pi)
     return (2 / math.pi if case.startswith("binary") else 1.0) / second
 
@@ -57,11 +58,12 @@ def capacity(case, kappa):
 @st.composite
 def points(draw, case):
     kappa = draw(st.floats(-3, 3))
-    fraction = draw(st.one_of(st.floats(0, 0.999), st.floats(-6, -3).map(lambda x: 10.0**x), st.just(0.999)))
+    small = st.floats(-12, -3).map(lambda x: 10.0**x)
+    fraction = draw(st.one_of(st.floats(1e-12, 0.999), small, st.sampled_from([0.0, 0.999])))
     beta = INF
     if not case.endswith("margin"):
         beta = draw(st.one_of(st.floats(-3, 4).map(lambda x: 10.0**x), st.sampled_from([0.0, 1.0, 1e5])))
-    return Point(case, fraction * capacity(case, kappa), kappa, beta)
+    return Point(case, float(fraction * capacity(case, kappa)), kappa, beta)
 
 
 # ---------------------------------------------------------------- the functional, independently
@@ -126,7 +128,8 @@ def entropic(q_hat):
     z, w = normal([(0.0, 1 / math.sqrt(q_hat))])
     y = np.abs(math.sqrt(q_hat) * z)
     e = np.exp(-2 * y)
-    return math.fsum(w * np.tanh(y) ** 2), math.fsum(w * 4 * e / (1 + e) ** 2), math.fsum(w * (y + np.log1p(e)))
+    q, V = math.fsum(w * np.tanh(y) ** 2), math.fsum(w * 4 * e / (1 + e) ** 2)
+    return q, V, math.fsum(w * (y + np.log1p(e)))
 
 
 def functional(p, q, q_hat):
@@ -183,21 +186,23 @@ def answer(p):
 
 
 def check(p):
-    """phi at the returned order parameters, the promise of `quadrature_error`, and the order parameters themselves."""
+    """phi at the returned order parameters, the promise of `quadrature_error`, and the order parameters."""
     solution = answer(p)
     q, q_hat, phi = float(solution.order.q), float(solution.order.q_hat), float(solution.phi)
     error = float(solution.quadrature_error)
     assert error <= 1e-9, (p, error)
-    assert abs(phi - functional(p, q, q_hat)) <= max(error, 1e-13 * (1 + abs(phi))), (p, phi, functional(p, q, q_hat))
+    exact = functional(p, q, q_hat)
+    assert abs(phi - exact) <= max(error, 1e-13 * (1 + abs(phi))), (p, phi, exact, error)
     expected = saddle(p)
     if expected == 0:
         assert q < 1e-30
         return
-    assert abs(q / expected - 1) < 1e-9, (p, q, expected)
+    # below 1e-8 a level is its first-order expansion: q is good to 4 q^2
+    assert abs(q - expected) <= 1e-9 * expected + 4e-16, (p, q, expected)
 
 
 def saddle(p):
-    """q by Brent's method on the scalar saddle equation: the first root above q = 0, the one that starts at alpha = 0."""
+    """q by Brent's method on the scalar saddle equation: its first root, the branch from alpha = 0."""
     with np.errstate(divide="ignore"):
         start = np.log(p.alpha * log_f(p, np.zeros(1), 1.0)[1][0] ** 2)
     if not np.isfinite(start) or start < -200:
@@ -256,12 +261,12 @@ def test_spherical_hinge(p):
 
 @pytest.mark.parametrize("case", ["binary margin", "spherical margin"])
 def test_no_solution_beyond_capacity(case):
-    """Above the q -> 1 capacity no number is returned: "no solution", NaN.  (Binary: kappa >= -2.9, below which RS folds back.)"""
+    """Above the q -> 1 capacity: "no solution", NaN (w = +-1: for kappa >= -2.9, below which RS folds)."""
     random = np.random.default_rng(0)
     kappa = random.uniform(-2.9, 3, 500)
     excess = 10 ** random.uniform(-6, 3, 500)
     alpha = np.array([capacity(case, k) for k in kappa]) * (1 + excess)
-    solution = solve((BinaryPerceptron if case.startswith("binary") else SphericalPerceptron)(alpha, kappa))
+    solution = solve(Point(case, alpha, kappa, INF).model())
     wrong = np.flatnonzero(np.asarray(solution.status) != "no solution")
     assert not wrong.size, (excess[wrong], kappa[wrong], np.asarray(solution.status)[wrong])
     assert not np.any(solution.converged)
@@ -270,7 +275,7 @@ def test_no_solution_beyond_capacity(case):
 
 @pytest.mark.parametrize("case", ["binary margin", "spherical margin"])
 def test_up_to_capacity(case):
-    """Between 0.999 and 1 - 1e-7 of the capacity there is a solution, and its error is what it says."""
+    """Between 0.999 and 1 - 1e-7 of the capacity there is a solution, with the error it states."""
     random = np.random.default_rng(1)
     for _ in range(40):
         kappa, gap = random.uniform(-2.5, 2.5), 10 ** random.uniform(-7, -3)
@@ -285,7 +290,7 @@ def test_up_to_capacity(case):
 
 
 def test_beyond_the_binary_fold():
-    """At kappa < -2.95 RS of w = +-1 folds: two roots exist above the q -> 1 capacity; the answer is the small one."""
+    """At kappa < -2.95 RS of w = +-1 folds, two roots lie above the q -> 1 capacity; the small one is right."""
     p = Point("binary margin", 1.02 * capacity("binary margin", -2.998), -2.998, INF)
     solution = answer(p)
     assert abs(float(solution.order.q) / saddle(p) - 1) < 1e-9
@@ -317,7 +322,7 @@ def gradients(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_envelope_theorem(case):
-    """d phi/d alpha = E log f and d phi/d kappa = -alpha E d_h log f, by implicit differentiation in both modes."""
+    """d phi/d alpha = E log f and d phi/d kappa = -alpha E d_h log f, in forward and reverse mode."""
     alpha, kappa, beta = interior(case, 5)
     values = solve(Point(case, alpha, kappa, INF if case.endswith("margin") else beta).model())
     for mode in gradients(case):
@@ -335,7 +340,7 @@ def richardson(f, x, step):
     """f'(x) from central differences at steps h, h/2, h/4, h/8: error O(h^8)."""
     table = [(f(x + step / 2**k) - f(x - step / 2**k)) / (2 * step / 2**k) for k in range(4)]
     for j in range(1, 4):
-        table = [(4**j * b - a) / (4**j - 1) for a, b in zip(table[:-1], table[1:])]
+        table = [(4**j * b - a) / (4**j - 1) for a, b in itertools.pairwise(table)]
     return table[0]
 
 
@@ -351,15 +356,15 @@ def test_finite_differences(case):
 
     by_alpha, by_kappa = gradients(case)[0](alpha, kappa, np.broadcast_to(beta, alpha.shape))
     scale = alpha[:, None]
-    numeric = richardson(lambda x: quantities(alpha * (1 + x), kappa), 0.0, 0.02)
+    numeric = richardson(lambda x: quantities(alpha * (1 + x), kappa), 0.0, 0.004)
     assert np.max(np.abs(by_alpha * scale - numeric) / (1 + np.abs(numeric))) < 1e-9
-    numeric = richardson(lambda x: quantities(alpha, kappa + x), 0.0, 0.02)
+    numeric = richardson(lambda x: quantities(alpha, kappa + x), 0.0, 0.004)
     assert np.max(np.abs(by_kappa - numeric) / (1 + np.abs(numeric))) < 1e-9
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_patterns(case):
-    """alpha = 0: q = 0, phi = log 2 or 0, d phi/d alpha = log f(0; 1), d q/d alpha = f'(0; 1)^2/f^2, all finite."""
+    """alpha = 0: q = 0, d phi/d alpha = log f(0; 1), d q/d alpha = (d_h log f)^2, all finite."""
     kappa = np.array([-3.0, -1.0, 0.0, 0.4, 2.0])
     beta = np.full(5, INF) if case.endswith("margin") else np.array([0.3, 1.0, 3.0, 10.0, 100.0])
     solution = solve(Point(case, 0.0, kappa, INF if case.endswith("margin") else beta).model())
@@ -370,15 +375,27 @@ def test_no_patterns(case):
         assert np.all(np.isfinite(by_alpha)) and np.max(np.abs(by_kappa)) < 1e-15
         for i in range(5):
             f, g = log_f(Point(case, 0.0, kappa[i], beta[i]), np.zeros(1), 1.0)
-            assert abs(by_alpha[i, 0] - f[0]) < 1e-13 * (1 + abs(f[0]))
+            # at q = 0 the levels take second derivatives by differences
+            assert abs(by_alpha[i, 0] - f[0]) < 1e-10 * (1 + abs(f[0]))
             assert abs(by_alpha[i, 1] - g[0] ** 2) < 1e-9 * (1 + g[0] ** 2)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_next_to_no_patterns(case):
+    """However small alpha is, the answer is its limit: q = alpha f'^2, phi = phi(0) + alpha log f."""
+    for alpha in (1e-9, 1e-20, 1e-50, 1e-100, 1e-200, 1e-300):
+        p = Point(case, alpha, 0.3, INF if case.endswith("margin") else 2.0)
+        solution, (f, g) = solve(p.model()), log_f(p, np.zeros(1), 1.0)
+        assert bool(solution.converged), (p, solution.status)
+        assert abs(solution.order.q - alpha * g[0] ** 2) < 1e-7 * alpha
+        assert abs(solution.phi - (math.log(2) if p.binary else 0.0) - alpha * f[0]) < 1e-15
+
+
 def test_batches_and_points_agree():
-    """A table of points, each point alone, and jit(vmap) give the same numbers; infinity may stand inside an array of beta."""
+    """A table, each point alone and jit(vmap) give the same numbers; inf may stand in an array of beta."""
     random = np.random.default_rng(11)
     kappa, beta = random.uniform(-2, 2, 30), 10 ** random.uniform(-1, 2, 30)
-    alpha = 0.8 * np.array([capacity("binary", k) for k in kappa]) * random.uniform(0, 1, 30)
+    alpha = random.uniform(0, 0.8, 30) * np.array([capacity("binary", k) for k in kappa])
     beta[::5] = INF
     table = solve(BinaryPerceptron(alpha, kappa, beta))
     traced = jax.jit(jax.vmap(lambda a, k, b: solve(BinaryPerceptron(a, k, b), RS()).phi))(alpha, kappa, beta)
@@ -388,10 +405,12 @@ def test_batches_and_points_agree():
         assert abs(one.order.q - table.order.q[i]) < 1e-11
 
 
+@pytest.mark.slow
 def test_a_wide_plane_of_temperatures():
-    """Any alpha up to 100 and beta up to 1e5 has a finite-temperature solution: converged, with relative error 1e-9."""
+    """Any alpha up to 100 and beta up to 1e5 has a solution: converged, with relative error 1e-9."""
     random = np.random.default_rng(12)
-    kappa, beta, alpha = random.uniform(-3, 3, 500), 10 ** random.uniform(-3, 5, 500), 10 ** random.uniform(-6, 2, 500)
+    kappa, beta = random.uniform(-3, 3, 500), 10 ** random.uniform(-3, 5, 500)
+    alpha = 10 ** random.uniform(-6, 2, 500)
     for model in (
         BinaryPerceptron(alpha, kappa, beta),
         SphericalPerceptron(alpha, kappa, beta),

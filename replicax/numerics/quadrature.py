@@ -66,7 +66,7 @@ def gaussian_rule(
     hold = (lambda x: x) if moving else lax.stop_gradient
     b = [hold(jnp.asarray(x, float)) for x in bends]
     lo, hi = (lax.stop_gradient(jnp.asarray(x, float)) for x in (lower, upper))
-    widest = _WIDEST * jnp.maximum(1.0, hi - RANGE)
+    widest = _WIDEST * jnp.maximum(1.0, 0.5 * (hi - lo) - RANGE)
     w = [jnp.clip(hold(jnp.asarray(x, float)), 1e-30, widest) for x in widths]
     if len(b) == 1 and not moving:
         return _one_bend(b[0], w[0], lo, hi, n, even)
@@ -84,34 +84,40 @@ def _one_bend(bend, width, lo, hi, n, even) -> Rule:
         steps = np.arange(n)
         u0 = jnp.arcsinh((lo - bend) / width)
         du = (jnp.arcsinh((hi - bend) / width) - u0) / (n - 1)
-    u = u0[..., None] + du[..., None] * steps
+    u = u0[..., None] + du[..., None] * _along(steps, du)
     grow, shrink = jnp.exp(u), jnp.exp(-u)
     nodes = bend[..., None] + 0.5 * width[..., None] * (grow - shrink)
     jacobian = 0.5 * (width * du)[..., None] * (grow + shrink)
     return Rule(nodes, 2.0 * jacobian if even else jacobian)
 
 
+def _along(x: np.ndarray, like: Array) -> Array:
+    """The vector x as a trailing axis behind the axes of `like`."""
+    return jnp.asarray(x).reshape((1,) * jnp.ndim(like) + (-1,))
+
+
 def _within(bend, width, lo, hi):
     """A bend outside the range does not matter, a wide one not where it is: neither may take the nodes along."""
-    reach = jnp.where(width >= _WIDEST, 0.5, 1.0)
-    return jnp.clip(bend, reach * lo, reach * hi)
+    margin = jnp.where(width >= _WIDEST, 0.25, 0.0) * (hi - lo)
+    return jnp.clip(bend, lo + margin, hi - margin)
 
 
 def _panels(b, w, lo, hi, n, even) -> Rule:
     shape = jnp.broadcast_shapes(*(x.shape for x in (*b, *w, lo, hi)))
     bends = jnp.stack([jnp.broadcast_to(x, shape) for x in b])
     widths = jnp.stack([jnp.broadcast_to(x, shape) for x in w])
-    bends, widths = lax.sort((_within(bends, widths, lo, hi), widths), dimension=0, num_keys=1)
+    lo, hi = jnp.broadcast_to(lo, shape), jnp.broadcast_to(hi, shape)
+    bends, widths = lax.sort((_within(bends, widths, lo[None], hi[None]), widths), dimension=0, num_keys=1)
     middles = 0.5 * (bends[1:] + bends[:-1])
-    ends = [jnp.broadcast_to(x, shape) for x in (lo, *middles, hi)]
+    ends = [lo, *middles, hi]
     s, ds = unit_panels(max(1, n // (2 * _ORDER)))
     nodes, jacobians = [], []
     for bend, width, left, right in zip(bends, widths, ends[:-1], ends[1:]):
         for edge in (left, right):
             length = jnp.arcsinh((edge - bend) / width)
-            u = length[..., None] * s
+            u = length[..., None] * _along(s, length)
             nodes.append(bend[..., None] + width[..., None] * jnp.sinh(u))
-            jacobians.append((jnp.abs(length) * width)[..., None] * ds * jnp.cosh(u))
+            jacobians.append((jnp.abs(length) * width)[..., None] * _along(ds, length) * jnp.cosh(u))
     scale = 2.0 if even else 1.0
     return Rule(jnp.concatenate(nodes, -1), scale * jnp.concatenate(jacobians, -1))
 

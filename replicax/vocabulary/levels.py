@@ -36,6 +36,7 @@ from replicax.numerics.quadrature import RANGE, gaussian_rule
 
 #: below this variance, in units of the squared width of the bend, a level is its first-order expansion (the next term is v^2/8)
 SMALL = 1e-8
+_STENCIL = 0.015
 
 Fields = tuple[Array, ...]
 
@@ -122,11 +123,11 @@ class Moments(NamedTuple):
 
 def tower(terminal: Terminal, levels: tuple[Level, ...], n: int, h: Fields | None = None) -> Moments:
     """The tower of `levels` (outermost first) over `terminal`, at field h (default 0), with n nodes a bend and level."""
+    even = terminal.even and h is None  # the joint reflection holds around the origin only
     if h is None:
         h = (jnp.zeros(()),) * terminal.components
     if isinstance(terminal, Quadratic):
         return _quadratic(terminal, levels, h)
-    even = terminal.even and all(not np.any(x) for x in h if not isinstance(x, jax.core.Tracer))
     if not levels:
         value, score, hessian = terminal.derivatives(*h)
         curvature = tuple(hessian[c][c] for c in range(terminal.components))
@@ -174,7 +175,7 @@ def _quadrature(terminal: Terminal, inner: Callable, level: Level, h: Fields, n:
     plain = isinstance(m, float) and m == 0.0
     fields, log_weights, weights = [], jnp.zeros(()), jnp.ones(())
     for i in range(c):
-        shifts, factor, exponent = _steps(terminal, i, level, h[i], n, even and i == 0)
+        shifts, factor, exponent = _steps(terminal, inner, i, level, h[i], n, even and i == 0)
         axes = (..., *(None,) * i, slice(None), *(None,) * (c - 1 - i))
         fields.append(h[i][(..., *(None,) * c)] + shifts[axes])
         weights, log_weights = weights * factor[axes], log_weights + exponent[axes]
@@ -194,7 +195,8 @@ def _quadrature(terminal: Terminal, inner: Callable, level: Level, h: Fields, n:
     def mean(x: Array) -> Array:
         return jnp.sum(weights * x, axis)
 
-    score = tuple(mean(g) for g in deep.score)
+    # an even tower has no mean score, and half of its nodes cannot tell
+    score = tuple(jnp.zeros_like(value) if even else mean(g) for g in deep.score)
     around = tuple(g - s[(..., *(None,) * c)] for g, s in zip(deep.score, score))
     spread = tuple(mean(g * g) for g in around)
     own = tuple(mean(g * g) for g in deep.score)
@@ -205,35 +207,66 @@ def _quadrature(terminal: Terminal, inner: Callable, level: Level, h: Fields, n:
     return Moments(value, score, hessian, (own, *rest[0]), (spread, *rest[1]), rest[2], rest[3])
 
 
-def _steps(terminal: Terminal, component: int, level: Level, h: Array, n: int, even: bool) -> tuple[Array, Array, Array]:
+def _steps(
+    terminal: Terminal, inner: Callable, component: int, level: Level, h: Array, n: int, even: bool
+) -> tuple[Array, Array, Array]:
     """Shifts sqrt(v) z_j of the field, and their weights as (factor, logarithm of the rest).
 
-    v << (width of the bend)^2: a seven-point stencil, F + (v/2) F'' with F'' by central differences of sixth order at 0.02 widths.  The
+    v << (width of the bend)^2: a seven-point stencil, F + (v/2) F'' with F'' by central differences of sixth order at `_STENCIL` widths.  The
     nodes stay where they are and the weights are linear in v, so v = 0 is an ordinary point; otherwise the rule of `quadrature`.
     """
-    v = level.variances[component]
-    bends = terminal.bends(component, level.m)
-    width = lax.stop_gradient(jnp.minimum(1.0, jnp.stack([jnp.asarray(w, float) for w in bends.widths]).min(0)))
+    m = level.m
+    plain = isinstance(m, float) and m == 0.0
+    bends = terminal.bends(component, m)
+    everywhere = lambda x: jnp.broadcast_to(jnp.asarray(x, float), jnp.shape(h))
+    v = everywhere(level.variances[component])
+    width = jnp.minimum(1.0, jnp.stack([jnp.asarray(w, float) for w in bends.widths]).min(0))
+    slope = terminal.slope(component)
+    if not plain:  # exp(m f) varies over 1/(m |f'|)
+        steepness = jnp.abs(inner(h).score[0]) if slope is None else slope
+        width = 1.0 / (1.0 / width + m * steepness)
+    width = everywhere(lax.stop_gradient(width))
     small = v < SMALL * width**2
     scale = jnp.sqrt(jnp.where(small, 1.0, v))
-    positions = tuple((b - h) / scale for b in bends.positions)
-    widths = tuple(w / scale for w in bends.widths)
-    upper = lower = jnp.full_like(positions[0], RANGE)
-    if not (isinstance(level.m, float) and level.m == 0.0):
-        # the tilt exp(m f) moves the measure: by at most m sqrt(v) |f'|, or, for a constraint, not beyond its bend
-        slope = terminal.slope(component)
-        if slope is None:
-            upper = upper + jnp.maximum(0.0, jnp.stack(jnp.broadcast_arrays(*positions)).max(0))
-        elif slope > 0:
-            # log-convex terms pile the measure up at both ends: nodes everywhere in between
-            upper = lower = upper + slope * level.m * scale
-            widths = tuple(jnp.maximum(w, upper / 3.0) for w in widths)
-    rule = gaussian_rule(positions, widths, n, lower=-lower, upper=upper, even=even, moving=terminal.jumps)
+    if plain or slope == 0.0:
+        positions = tuple((b - h) / scale for b in bends.positions)
+        widths = tuple(everywhere(w) / scale for w in bends.widths)
+        rule = gaussian_rule(positions, widths, n, even=even, moving=terminal.jumps)
+    elif slope is None:
+        centre, spread = _peak(inner, h, scale, m)
+        positions = (centre, *((b - h) / scale for b in bends.positions))
+        widths = (spread, *(everywhere(w) / scale for w in bends.widths))
+        rule = gaussian_rule(positions, widths, n, lower=centre - RANGE, upper=centre + RANGE)
+    else:
+        # the tilt moves the measure by at most m sqrt(v) |f'|; log-convex terms pile it up at both ends: nodes everywhere
+        reach = RANGE + slope * m * scale
+        widths = tuple(jnp.maximum(everywhere(w) / scale, reach / 3.0) for w in bends.widths)
+        positions = tuple((b - h) / scale for b in bends.positions)
+        rule = gaussian_rule(positions, widths, n, lower=-reach, upper=reach, even=even)
     nodes, second = _stencil(rule.nodes.shape[-1], even)
     centre = np.arange(len(nodes)) == 0
-    shifts = jnp.where(small, 0.02 * width * nodes, scale[..., None] * rule.nodes)
-    factor = jnp.where(small, centre + 0.5 * (v / (0.02 * width) ** 2) * second, 1.0)
-    return shifts, factor, jnp.where(small, 0.0, rule.log_weights)
+    fixed = lambda x: jnp.asarray(x, float).reshape((1,) * jnp.ndim(h) + (-1,))
+    shifts = jnp.where(small[..., None], _STENCIL * width[..., None] * fixed(nodes), scale[..., None] * rule.nodes)
+    weights = fixed(centre) + 0.5 * (v / (_STENCIL * width) ** 2)[..., None] * fixed(second)
+    factor = jnp.where(small[..., None], weights, 1.0)
+    return shifts, factor, jnp.where(small[..., None], 0.0, rule.log_weights)
+
+
+def _peak(inner: Callable, h: Array, scale: Array, m: float | Array) -> tuple[Array, Array]:
+    """Where m f(h + scale z) - z^2/2 is largest and how wide it is there, for concave f with unbounded slope (constraints).
+
+    Newton on z - m scale f', which is concave for these f and climbs monotonically from the left; the exponent is strongly concave, so
+    everything lies within RANGE of its peak.
+    """
+
+    def step(_: int, z: Array) -> Array:
+        deep = inner(h + scale * z)
+        return z - (z - m * scale * deep.score[0]) / (1.0 - m * scale**2 * deep.hessian[0][0])
+
+    z = lax.fori_loop(0, 10, step, jnp.zeros_like(h + scale))
+    z = lax.stop_gradient(z)
+    curvature = 1.0 - m * scale**2 * inner(h + scale * z).hessian[0][0]
+    return z, lax.stop_gradient(1.0 / jnp.sqrt(jnp.maximum(curvature, 1.0)))
 
 
 def _stencil(n: int, even: bool) -> tuple[np.ndarray, np.ndarray]:
