@@ -32,7 +32,7 @@ _ROOMS = {
     "top.figures": ("figure",),
 }  # fmt: skip
 _NAMES = {name: room for room, names in _ROOMS.items() for name in names}
-__all__ = sorted(_NAMES)  # noqa: PLE0604
+__all__ = sorted(_NAMES)
 
 
 def __getattr__(name: str):

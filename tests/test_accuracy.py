@@ -283,14 +283,14 @@ def test_up_to_capacity(case):
         solution = answer(p)
         q, q_hat = float(solution.order.q), float(solution.order.q_hat)
         V = 1 - q
-        # q itself is rounded: 1 - q to 1e-16/(1-q), of which phi feels the square, times the size of its terms
+        # q is rounded: 1 - q is good to 1e-16/(1-q), of which phi feels the square
         slack = (2e-16 / V) ** 2 / V + 1e-15 / V + (1e-15 * q_hat * V if p.binary else 0.0)
         error = max(float(solution.quadrature_error), 1e-13 * (1 + abs(float(solution.phi))))
         assert abs(float(solution.phi) - functional(p, q, q_hat)) <= error + slack, (p, gap)
 
 
 def test_beyond_the_binary_fold():
-    """At kappa < -2.95 RS of w = +-1 folds, two roots lie above the q -> 1 capacity; the small one is right."""
+    """At kappa < -2.95 RS of w = +-1 folds, with two roots above the capacity; the small one is right."""
     p = Point("binary margin", 1.02 * capacity("binary margin", -2.998), -2.998, INF)
     solution = answer(p)
     assert abs(float(solution.order.q) / saddle(p) - 1) < 1e-9
@@ -317,7 +317,9 @@ def gradients(case):
         solution = solve(Point(case, alpha, kappa, INF if cold else beta).model())
         return jnp.stack([solution.phi, solution.order.q])
 
-    return jax.jit(jax.vmap(jax.jacfwd(quantities, (0, 1)))), jax.jit(jax.vmap(jax.jacrev(quantities, (0, 1))))
+    return jax.jit(jax.vmap(jax.jacfwd(quantities, (0, 1)))), jax.jit(
+        jax.vmap(jax.jacrev(quantities, (0, 1)))
+    )
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -35,7 +35,9 @@ def test_the_branch_ends_where_q_reaches_one():
 
 
 def test_backwards_and_in_an_ansatz_parameter():
-    down = rx.branch(rx.RecurrentNetwork(J_D=0.3), rx.LocalEntropy(q1=0.9, y=4.0), vary="q1", start=0.9, stop=0.8)
+    down = rx.branch(
+        rx.RecurrentNetwork(J_D=0.3), rx.LocalEntropy(q1=0.9, y=4.0), vary="q1", start=0.9, stop=0.8
+    )
     assert down.status == "reached p_min" and np.all(np.diff(down.columns["q1"]) < 0)
     explicit = rx.branch(rx.RecurrentNetwork(), rx.RS(), vary="J_D", start=0.0, stop=1.0)
     assert len(explicit) == 101 and explicit.phi[-1] == pytest.approx(0.5203934015364954, abs=1e-12)

@@ -23,7 +23,9 @@ def test_theory_refuses_float32():
         "except RuntimeError as error:\n    print(error)"
     )
     environment = {**os.environ, "REPLICAX_ENABLE_X64": "0"}
-    out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
     assert "float64" in out.stdout and "jax_enable_x64" in out.stdout
 
 

@@ -91,7 +91,7 @@ def test_derivatives_of_a_closed_form(a):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 def test_derivatives_of_systems(n):
-    """x = b + eps A tanh(x): the Jacobian with respect to b and eps is that of the implicit function theorem."""
+    """x = b + eps A tanh(x): its Jacobian in b and eps by the implicit function theorem."""
     random = np.random.default_rng(n)
     A, b = random.normal(size=(n, n)) / np.sqrt(n), random.normal(size=n)
 
@@ -155,7 +155,7 @@ def test_limit():
 
 
 def test_several_starts():
-    """Tried in turn, the first success wins, and `steps` counts all of them; one trace whatever their number."""
+    """Tried in turn, the first success wins; `steps` counts all; one trace for all."""
     traces = []
 
     def residual(x):
@@ -197,7 +197,9 @@ def test_linear_algebra(n):
     x = jax.vmap(solve_linear)(M, rhs)
     exact = np.linalg.solve(M, rhs[..., None])[..., 0]
     condition = np.linalg.cond(M)[:, None] if n else np.ones((50, 1))
-    assert np.all(np.abs(x - exact) <= 1e-14 * condition * np.max(np.abs(exact), -1, keepdims=True, initial=1.0))
+    assert np.all(
+        np.abs(x - exact) <= 1e-14 * condition * np.max(np.abs(exact), -1, keepdims=True, initial=1.0)
+    )
     if n:
         f = lambda x: jnp.sin(M[0] @ x) + x**3
         value, jacobian = value_and_jacobian(f, rhs[0])

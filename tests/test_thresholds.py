@@ -30,16 +30,36 @@ def gardner(kappa):
         (rx.BinaryPerceptron(alpha=1.0), "kappa-max", dict(value=-0.13773001694758683), 1e-9),
         (rx.BinaryPerceptron(alpha=0.9), "freezing", dict(value=6.777737665694941), 1e-7),
         (rx.BinaryPerceptron(alpha=0.9), "freezing", dict(energy=0.008799237122, q=0.550270130809), 1e-9),
-        (rx.BinaryPerceptron(alpha=4.0), "freezing", dict(value=1.7287210383745573, energy=0.967014713681), 1e-7),
+        (
+            rx.BinaryPerceptron(alpha=4.0),
+            "freezing",
+            dict(value=1.7287210383745573, energy=0.967014713681),
+            1e-7,
+        ),
         (rx.BinaryPerceptron(alpha=2.0, kappa=-0.5), "freezing", dict(value=4.294129772720585), 1e-7),
         (rx.BinaryPerceptron(), "dat", dict(value=1.0146536100941308), 1e-6),
         (rx.BinaryPerceptron(kappa=0.5), "dat", dict(value=0.5345007679728458), 1e-6),
         (rx.SymmetricPerceptron(kappa=0.5), "capacity", dict(value=0.7220912450685875), 1e-12),
         (rx.SymmetricPerceptron(kappa=2.0), "capacity", dict(value=14.884652251701112), 1e-11),
-        (rx.SymmetricPerceptron(kappa=0.25, constraint="u"), "capacity", dict(value=3.1518927356278574), 1e-12),
-        (rx.SphericalPerceptron(kappa=-0.5), "dat", dict(value=3.950701313445222, q=0.8959227308561226), 1e-9),
+        (
+            rx.SymmetricPerceptron(kappa=0.25, constraint="u"),
+            "capacity",
+            dict(value=3.1518927356278574),
+            1e-12,
+        ),
+        (
+            rx.SphericalPerceptron(kappa=-0.5),
+            "dat",
+            dict(value=3.950701313445222, q=0.8959227308561226),
+            1e-9,
+        ),
         (rx.SphericalPerceptron(kappa=-0.5), "dat", dict(x_break=0.22585320909, xdot=0.6968002127), 1e-7),
-        (rx.SphericalPerceptron(kappa=-1.0), "dat", dict(value=7.873560240525111, x_break=0.36676533561), 1e-8),
+        (
+            rx.SphericalPerceptron(kappa=-1.0),
+            "dat",
+            dict(value=7.873560240525111, x_break=0.36676533561),
+            1e-8,
+        ),
         (rx.SphericalPerceptron(kappa=-1.5), "dat", dict(value=18.73807935629136, xdot=-0.02346422277), 1e-8),
     ],
     ids=lambda x: None if isinstance(x, float) else str(x)[:60].replace("\n", " "),
@@ -79,7 +99,9 @@ def test_binary_capacity_over_the_domain():
 def test_margin_and_capacity_are_inverse():
     alphas = 10.0 ** np.linspace(-1.5, 2, 24)
     margins = rx.threshold(rx.BinaryPerceptron(alpha=alphas), "kappa-max").value
-    np.testing.assert_allclose(rx.threshold(rx.BinaryPerceptron(kappa=margins), "capacity").value, alphas, rtol=1e-10)
+    np.testing.assert_allclose(
+        rx.threshold(rx.BinaryPerceptron(kappa=margins), "capacity").value, alphas, rtol=1e-10
+    )
 
 
 def test_instability_is_where_the_replicon_vanishes():
@@ -94,7 +116,9 @@ def test_instability_is_where_the_replicon_vanishes():
 def test_symmetric_u_beyond_kappa_star_is_an_upper_bound():
     """kappa* = 0.81709945308 (Aubin, Perkins & Zdeborova: 0.817): annealed entropy and instability vanish together."""
     star = 0.8170994530782729
-    answer = rx.threshold(rx.SymmetricPerceptron(kappa=[star - 1e-6, star + 1e-6], constraint="u"), "capacity")
+    answer = rx.threshold(
+        rx.SymmetricPerceptron(kappa=[star - 1e-6, star + 1e-6], constraint="u"), "capacity"
+    )
     assert list(answer.status) == ["ok", "upper bound"]
     assert float(answer.value[0]) == pytest.approx(0.78570343, abs=1e-5)
 
@@ -156,9 +180,18 @@ def test_a_threshold_that_does_not_exist_is_flagged(model, name):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: rx.threshold(rx.BinaryPerceptron(), "melting"), "threshold 'melting' is unknown; there are capacity"),
-        (lambda: rx.threshold(rx.SymmetricPerceptron(kappa=1.0), "freezing"), "not defined for SymmetricPerceptron"),
-        (lambda: rx.threshold(rx.BinaryPerceptron(alpha=0.3), "capacity"), "alpha = 0.3: threshold 'capacity' solves"),
+        (
+            lambda: rx.threshold(rx.BinaryPerceptron(), "melting"),
+            "threshold 'melting' is unknown; there are capacity",
+        ),
+        (
+            lambda: rx.threshold(rx.SymmetricPerceptron(kappa=1.0), "freezing"),
+            "not defined for SymmetricPerceptron",
+        ),
+        (
+            lambda: rx.threshold(rx.BinaryPerceptron(alpha=0.3), "capacity"),
+            "alpha = 0.3: threshold 'capacity' solves",
+        ),
         (lambda: rx.threshold(rx.BinaryPerceptron(), "kappa-max"), "alpha is missing"),
         (lambda: rx.threshold(rx.BinaryPerceptron(kappa=np.nan), "capacity"), "kappa = nan is outside"),
     ],

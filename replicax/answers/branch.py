@@ -63,7 +63,9 @@ class Branch:
     def __repr__(self) -> str:
         p = self.columns[self.vary]
         marks = "".join(f"\n  {s.kind:<14} {self.vary} = {s.value:.12g}" for s in self.special)
-        return f"branch of {len(self)} points, {self.vary} from {p[0]:.6g} to {p[-1]:.6g}: {self.status}{marks}"
+        return (
+            f"branch of {len(self)} points, {self.vary} from {p[0]:.6g} to {p[-1]:.6g}: {self.status}{marks}"
+        )
 
 
 def branch(
@@ -160,7 +162,9 @@ def _event(vary: str, index: int, column: str) -> Callable:
 def _events(vary: str, index: int, problem: Problem) -> dict[str, Callable]:
     state = problem.state(problem.starts()[0], problem.nodes)
     columns = problem.columns(state, problem.phi(state, problem.nodes), problem.nodes)
-    wanted = [c for c in ("entropy",) if problem.counts and c in columns] + [c for c in ("replicon",) if c in columns]
+    wanted = [c for c in ("entropy",) if problem.counts and c in columns] + [
+        c for c in ("replicon",) if c in columns
+    ]
     return {f"{column} = 0": _event(vary, index, column) for column in wanted}
 
 
@@ -168,5 +172,9 @@ def _explicit(model: Any, ansatz: Ansatz, vary: str, start: float, stop: float, 
     """A problem without unknowns has no folds: a plain grid."""
     grid = np.linspace(start, stop, points)
     solution = solve(*_at(model, ansatz, vary, grid))
-    columns = {vary: grid, **{k: np.asarray(v) for k, v in solution.table().items()}, "arclength": np.abs(grid - start)}
+    columns = {
+        vary: grid,
+        **{k: np.asarray(v) for k, v in solution.table().items()},
+        "arclength": np.abs(grid - start),
+    }
     return Branch(vary, columns, (SpecialPoint("end", float(stop), points - 1),), "reached the end", solution)

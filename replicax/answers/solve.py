@@ -10,6 +10,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 from jax import Array
 
@@ -94,7 +95,9 @@ class Solution(eqx.Module):
         name = getattr(self.model, "name", "") or type(self.model).__name__
         lines = [f"{name}, {self.ansatz.name}: {_status_summary(self.code)}"]
         width = max(len(k) for k in self.table())
-        lines += [f"  {k:<{width}}  {_cell(v)}" for k, v in self.table().items() if k not in ("status", "converged")]
+        lines += [
+            f"  {k:<{width}}  {_cell(v)}" for k, v in self.table().items() if k not in ("status", "converged")
+        ]
         return "\n".join(lines)
 
 
@@ -107,7 +110,9 @@ def _cell(value: Any) -> str:
     x = np.asarray(value)
     if x.ndim == 0:
         return f"{float(x):.12g}"
-    return f"{x.shape} in [{np.nanmin(x):.6g}, {np.nanmax(x):.6g}]" if np.isfinite(x).any() else f"{x.shape} nan"
+    return (
+        f"{x.shape} in [{np.nanmin(x):.6g}, {np.nanmax(x):.6g}]" if np.isfinite(x).any() else f"{x.shape} nan"
+    )
 
 
 def require_float64() -> None:
@@ -117,8 +122,10 @@ def require_float64() -> None:
             "replicax's theory needs float64 and it is off: unset REPLICAX_ENABLE_X64, or call "
             "jax.config.update('jax_enable_x64', True) before any array is made"
         )
-    if jax.lib.__version__ in ("0.10.2", "0.11.0") and jax.default_backend() == "cpu":
-        raise RuntimeError(f"jaxlib {jax.lib.__version__} returns wrong numbers on the CPU; install another version")
+    if jaxlib.__version__ in ("0.10.2", "0.11.0") and jax.default_backend() == "cpu":
+        raise RuntimeError(
+            f"jaxlib {jaxlib.__version__} returns wrong numbers on the CPU; install another version"
+        )
 
 
 def solve(model: Any, ansatz: Ansatz | type[Ansatz] | None = None, *, start: Any = None) -> Solution:
@@ -141,7 +148,9 @@ def _unsatisfactory(answer: Solution) -> Array:
     return lost | (answer.converged & ~accurate)
 
 
-def batched(kernel: Any, parameters: Any, coordinates: Any, refine: Any = None, largest: int = BLOCKS[-1]) -> Any:
+def batched(
+    kernel: Any, parameters: Any, coordinates: Any, refine: Any = None, largest: int = BLOCKS[-1]
+) -> Any:
     """kernel(parameters, coordinates, refinement) over the broadcast arrays in `parameters`, compiled, padded and re-assembled."""
     parameters = jax.tree.map(lambda x: jnp.asarray(x, float), parameters)
     leaves = jax.tree.leaves(parameters)
@@ -152,15 +161,17 @@ def batched(kernel: Any, parameters: Any, coordinates: Any, refine: Any = None, 
             call = jax.vmap(call)
         spread = jax.tree.map(lambda x: jnp.broadcast_to(x, shape), parameters)
         return call(spread, coordinates)
-    flat = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), shape).reshape(-1), parameters)
+    flat = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), shape).reshape(-1), parameters)  # pyright: ignore[reportCallIssue]
     starts = jax.tree.map(lambda x: np.asarray(x).reshape(-1, x.shape[-1]), coordinates)
-    size = int(np.prod(shape))
+    size = int(np.prod(shape))  # pyright: ignore[reportCallIssue]
     answer = _in_blocks(kernel, flat, starts, size, 1, largest)
     if refine is not None:
         again = np.flatnonzero(np.asarray(refine(answer)))
         if again.size:
             pick = lambda tree: jax.tree.map(lambda x: np.asarray(x)[again], tree)
-            better = _in_blocks(kernel, pick(flat), pick(starts), again.size, _REFINED, max(BLOCKS[0], largest // _REFINED**2))
+            better = _in_blocks(
+                kernel, pick(flat), pick(starts), again.size, _REFINED, max(BLOCKS[0], largest // _REFINED**2)
+            )
             answer = jax.tree.map(lambda a, b: _replace(a, again, b), answer, better)
     return jax.tree.map(lambda x: jnp.asarray(x.reshape(shape + x.shape[1:])), answer)
 
@@ -178,7 +189,12 @@ def _in_blocks(kernel: Any, flat: Any, starts: Any, size: int, refinement: int, 
         index = np.arange(begin, min(size, begin + largest))
         block = next(b for b in BLOCKS if b >= index.size)
         padded = np.concatenate([index, np.full(block - index.size, index[-1])])
-        out = _compiled(kernel, jax.tree.map(lambda x: x[padded], flat), jax.tree.map(lambda x: x[padded], starts), refinement)
+        out = _compiled(
+            kernel,
+            jax.tree.map(lambda x: x[padded], flat),
+            jax.tree.map(lambda x: x[padded], starts),
+            refinement,
+        )
         parts.append(jax.tree.map(lambda x: np.asarray(x)[: index.size], out))
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
@@ -193,7 +209,11 @@ def find_root(problem: Problem, given: Array | None, refinement: int = 1) -> Roo
     fine = problem.nodes * refinement
     coarse = max(1, fine // 4)
     cold = jnp.stack(problem.starts())
-    starts = cold if given is None else jnp.concatenate([jnp.where(jnp.isfinite(given), given, cold[0])[None], cold])
+    starts = (
+        cold
+        if given is None
+        else jnp.concatenate([jnp.where(jnp.isfinite(given), given, cold[0])[None], cold])
+    )
 
     def residual(x: Array, n: int) -> Array:
         return problem.state(x, n).residual
@@ -202,7 +222,9 @@ def find_root(problem: Problem, given: Array | None, refinement: int = 1) -> Roo
         # where there is no root, as far as the far end of the map tells, one try is enough
         hopeless = problem.absent(fine)
         tries = jnp.where(hopeless, 1, starts.shape[0])
-        root = newton(lambda x: residual(x, coarse), starts, tol=_COARSE, max_steps=30, limit=FAR, tries=tries)
+        root = newton(
+            lambda x: residual(x, coarse), starts, tol=_COARSE, max_steps=30, limit=FAR, tries=tries
+        )
         again = jnp.where(hopeless & ~root.converged, 0, 1)
         final = newton(lambda x: residual(x, fine), root.x[None], tries=again)
         return final._replace(steps=root.steps + final.steps)
@@ -210,10 +232,16 @@ def find_root(problem: Problem, given: Array | None, refinement: int = 1) -> Roo
     return implicit_root(lambda x: residual(x, fine), solver, starts[0])
 
 
-def _kernel(parameters: tuple[Any, Ansatz], coordinates: tuple[Array, ...] | None, refinement: int) -> Solution:
+def _kernel(
+    parameters: tuple[Any, Ansatz], coordinates: tuple[Array, ...] | None, refinement: int
+) -> Solution:
     model, ansatz = parameters
     problems = ansatz.problems(model)
-    given = coordinates if coordinates is not None and len(coordinates) == len(problems) else (None,) * len(problems)
+    given = (
+        coordinates
+        if coordinates is not None and len(coordinates) == len(problems)
+        else (None,) * len(problems)
+    )
     answers = [_answer(p, g, refinement) for p, g in zip(problems, given)]
     best, *others = answers[::-1]
     for other in others:
@@ -244,7 +272,9 @@ def _answer(problem: Problem, given: Array | None, refinement: int):
     finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (phi, *state.order.values())]))
     converged = root.converged & finite & problem.inside(state)
     code = jnp.where(problem.absent(n), CODE["no solution"], CODE["not converged"])
-    healthy = jnp.where(problem.counts & (columns.get("entropy", phi) < -error), CODE["negative entropy"], CODE["ok"])
+    healthy = jnp.where(
+        problem.counts & (columns.get("entropy", phi) < -error), CODE["negative entropy"], CODE["ok"]
+    )
     healthy = jnp.where(columns.get("replicon", jnp.ones(())) < 0, CODE["unstable (replicon)"], healthy)
     code = jnp.where(converged, healthy, code)
     keep = lambda x: jnp.where(converged, x, jnp.nan)

@@ -59,7 +59,9 @@ class Threshold(eqx.Module):
     def __repr__(self) -> str:
         if isinstance(self.value, jax.core.Tracer):
             return f"Threshold({self.name}, traced)"
-        rest = ", ".join(f"{k}={np.array2string(np.asarray(v), precision=10)}" for k, v in self.columns.items())
+        rest = ", ".join(
+            f"{k}={np.array2string(np.asarray(v), precision=10)}" for k, v in self.columns.items()
+        )
         value = np.array2string(np.asarray(self.value), precision=13, threshold=8)
         return f"{self.name}: {self.parameter} = {value} ({self.status}; {rest})"
 
@@ -90,7 +92,9 @@ class Augmented(eqx.Module):
 
     def at(self, value: Array) -> Any:
         name = self.definition.parameter
-        return eqx.tree_at(lambda m: getattr(m, name), self.model, value, is_leaf=lambda x: x is None or x is INFINITE)
+        return eqx.tree_at(
+            lambda m: getattr(m, name), self.model, value, is_leaf=lambda x: x is None or x is INFINITE
+        )
 
     def value(self, x: Array) -> Array:
         return jnp.exp(x[-1]) if self.definition.positive else x[-1]
@@ -134,7 +138,9 @@ def threshold(model: Any, name: str, **options: Any) -> Threshold:
         if getattr(model, other) is None:
             raise ValueError(f"{other} is missing: threshold {name!r} needs {other}=...")
     if given is not None:
-        model = eqx.tree_at(lambda m: getattr(m, solved), model, None, is_leaf=lambda x: x is INFINITE or x is given)
+        model = eqx.tree_at(
+            lambda m: getattr(m, solved), model, None, is_leaf=lambda x: x is INFINITE or x is given
+        )
     kernel = _Kernel(name, definition)
     out = batched(kernel, model, None, refine=lambda t: t.code == CODE["not converged"])
     return out
@@ -143,7 +149,9 @@ def threshold(model: Any, name: str, **options: Any) -> Threshold:
 def _is_default(model: Any, name: str) -> bool:
     default = next(f.default for f in model.__dataclass_fields__.values() if f.name == name)
     value = getattr(model, name)
-    return value is default or (np.ndim(value) == 0 and not isinstance(value, jax.core.Tracer) and value == default)
+    return value is default or (
+        np.ndim(value) == 0 and not isinstance(value, jax.core.Tracer) and value == default
+    )
 
 
 class _Kernel(NamedTuple):
@@ -173,7 +181,9 @@ class _Kernel(NamedTuple):
     def _answer(self, model, value, columns, code, converged, residual) -> Threshold:
         keep = lambda x: jnp.where(converged, x, jnp.nan)
         columns, residual = jax.tree.map(keep, columns), jax.lax.stop_gradient(residual)
-        return Threshold(model, self.name, self.definition.parameter, keep(value), columns, code, converged, residual)
+        return Threshold(
+            model, self.name, self.definition.parameter, keep(value), columns, code, converged, residual
+        )
 
 
 # ---------------------------------------------------------------- conditions
@@ -261,7 +271,9 @@ def _spherical_capacity(model: SphericalPerceptron, n: int):
 
 def _spherical_margin(model: SphericalPerceptron, n: int):
     target = jnp.log(jnp.asarray(model.alpha, float))
-    root = bracketed_root(lambda k: jnp.log(gardner_capacity(k)) - target, jnp.asarray(-8.0), jnp.asarray(200.0))
+    root = bracketed_root(
+        lambda k: jnp.log(gardner_capacity(k)) - target, jnp.asarray(-8.0), jnp.asarray(200.0)
+    )
     return root.value, dict(q=jnp.ones(())), root.residual, root.converged
 
 
@@ -294,7 +306,9 @@ THRESHOLDS: dict[str, dict[type, Definition | Explicit]] = {
         SphericalPerceptron: Explicit("kappa", _spherical_margin, _convex, ("alpha",)),
     },
     "freezing": {
-        BinaryPerceptron: Definition("beta", True, _freezing_guesses, _entropy, _energy_and_overlap, needs=("alpha",)),
+        BinaryPerceptron: Definition(
+            "beta", True, _freezing_guesses, _entropy, _energy_and_overlap, needs=("alpha",)
+        ),
     },
     "dat": {
         BinaryPerceptron: Definition("alpha", True, _instability_guesses(2.0 / np.pi), _replicon, _overlap),
@@ -309,5 +323,7 @@ def definition_of(model: type, name: str) -> Definition | Explicit:
         raise ValueError(f"threshold {name!r} is unknown; there are {', '.join(THRESHOLDS)}")
     if model not in THRESHOLDS[name]:
         has = [t for t, models in THRESHOLDS.items() if model in models]
-        raise ValueError(f"threshold {name!r} is not defined for {model.__name__}; it has {', '.join(has) or 'none'}")
+        raise ValueError(
+            f"threshold {name!r} is not defined for {model.__name__}; it has {', '.join(has) or 'none'}"
+        )
     return THRESHOLDS[name][model]

@@ -98,7 +98,9 @@ def newton(
         return _Iterate(x, base, step, size, attempt, jnp.where(lost, 0, s.count + 1), s.total + 1.0, done)
 
     zero, none = jnp.zeros((), int), jnp.zeros_like(starts[0])
-    first = _Iterate(starts[0], starts[0], none, jnp.asarray(jnp.inf), zero, zero, jnp.zeros(()), jnp.zeros((), bool))
+    first = _Iterate(
+        starts[0], starts[0], none, jnp.asarray(jnp.inf), zero, zero, jnp.zeros(()), jnp.zeros((), bool)
+    )
     s = lax.while_loop(going, advance, first)
     return Root(jnp.where(s.done, s.x, s.base), s.size, s.total, s.done)
 
@@ -118,5 +120,7 @@ def implicit_root(residual: Residual, solver: Callable[[Array], Root], x0: Array
 
     if x0.shape[0] == 0:
         return Root(x0, jnp.zeros(()), jnp.zeros(()), jnp.ones((), bool))
-    x, (size, steps, done) = lax.custom_root(residual, lax.stop_gradient(x0), solve, tangent_solve, has_aux=True)
+    x, (size, steps, done) = lax.custom_root(
+        residual, lax.stop_gradient(x0), solve, tangent_solve, has_aux=True
+    )
     return Root(x, lax.stop_gradient(size), lax.stop_gradient(steps), done > 0.5)

@@ -10,12 +10,18 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
 
-from replicax.theory.free_entropy import Bipartite, FirstMoment, Problem, ReplicaCluster, ReplicaClusterLimit, ReplicaClusterStar, State
+from replicax.theory.free_entropy import (
+    Bipartite,
+    FirstMoment,
+    Problem,
+    ReplicaCluster,
+    ReplicaClusterLimit,
+    ReplicaClusterStar,
+    State,
+)
 from replicax.theory.ground_state import GroundState
 from replicax.theory.models import (
-    Model,
     Number,
-    Perceptron,
     RecurrentNetwork,
     SphericalPerceptron,
     SymmetricPerceptron,
@@ -87,10 +93,20 @@ class OneRSB(Ansatz):
     name: ClassVar[str] = "1rsb"
 
     def problems(self, model: Any) -> tuple[Problem, ...]:
-        raise ValueError("ansatz '1rsb' is a functional here: evaluate it with rx.free_entropy(model, rx.OneRSB(), q0=.., ..)")
+        raise ValueError(
+            "ansatz '1rsb' is a functional here: evaluate it with rx.free_entropy(model, rx.OneRSB(), q0=.., ..)"
+        )
 
     def functional(
-        self, model: Any, *, q0: Number, q1: Number, q0_hat: Number, q1_hat: Number, m: Number, nodes: int = 128
+        self,
+        model: Any,
+        *,
+        q0: Number,
+        q1: Number,
+        q0_hat: Number,
+        q1_hat: Number,
+        m: Number,
+        nodes: int = 128,
     ) -> Array:
         """phi_1(q0, q1, q0_hat, q1_hat; m) per replica (binary weights)."""
         return _functional(model, (q0, q1), (q0_hat, q1_hat), (0.0, jnp.asarray(m, float)), nodes)
@@ -120,7 +136,9 @@ class KRSB(Ansatz):
 
     name: ClassVar[str] = "krsb"
 
-    k: int = eqx.field(default=0, static=True, metadata=dict(doc="number of steps", numeric=False, choices=(0,)))
+    k: int = eqx.field(
+        default=0, static=True, metadata=dict(doc="number of steps", numeric=False, choices=(0,))
+    )
 
     def problems(self, model: Any) -> tuple[Problem, ...]:
         if not isinstance(model, SphericalPerceptron):
@@ -141,10 +159,17 @@ class LocalEntropy(Ansatz):
     name: ClassVar[str] = "local-entropy"
     sources: ClassVar[tuple[str, ...]] = ("baldassi2015", "monasson1995")
 
-    d: Number | None = parameter(None, low=0.0, high=0.5, open_low=True, doc="distance (1-q1)/2 between the replicas")
+    d: Number | None = parameter(
+        None, low=0.0, high=0.5, open_low=True, doc="distance (1-q1)/2 between the replicas"
+    )
     q1: Number | None = parameter(None, low=0.0, high=1.0, doc="overlap of the replicas")
     y: Number | str = parameter(
-        INFINITE, low=0.0, open_low=True, infinite=True, words=("star",), doc="number of replicas; star: the y with S_E = 0"
+        INFINITE,
+        low=0.0,
+        open_low=True,
+        infinite=True,
+        words=("star",),
+        doc="number of replicas; star: the y with S_E = 0",
     )
     ensemble: str = choice("replicas", doc="which points are constrained to be close")
 
@@ -152,9 +177,15 @@ class LocalEntropy(Ansatz):
         if (self.d is None) == (self.q1 is None):
             raise ValueError("d, q1: give exactly one of them")
         for name, value, edge in (("q1", self.q1, (0.0, 1.0)), ("d", self.d, (0.5,))):
-            if value is not None and is_concrete(value) and any(bool(jnp.any(jnp.asarray(value) == e)) for e in edge):
+            if (
+                value is not None
+                and is_concrete(value)
+                and any(bool(jnp.any(jnp.asarray(value) == e)) for e in edge)
+            ):
                 ends = " and ".join(f"{e:g}" for e in edge)
-                raise ValueError(f"{name} = {ends}: the replicas are free or identical there; take {name} inside its range")
+                raise ValueError(
+                    f"{name} = {ends}: the replicas are free or identical there; take {name} inside its range"
+                )
 
     @property
     def overlap(self) -> Number:
@@ -170,7 +201,9 @@ class LocalEntropy(Ansatz):
             value = getattr(model, name)
             if is_concrete(value) and bool(jnp.any(jnp.asarray(value) != 0)):
                 raise ValueError(f"{name}: the replicated count is known for {name} = 0 only")
-            model = eqx.tree_at(lambda m: m.J_D, model, jnp.where(jnp.asarray(value) == 0, model.J_D, jnp.nan))
+            model = eqx.tree_at(
+                lambda m: m.J_D, model, jnp.where(jnp.asarray(value) == 0, model.J_D, jnp.nan)
+            )
         scale = 1.0 if self.d is None else -2.0
         if self.y is INFINITE:
             return (ReplicaClusterLimit(model, self.overlap, scale),)  # type: ignore[arg-type]

@@ -122,7 +122,8 @@ class Bipartite(Problem):
         asked = increments(factor)
         residual = [
             # log(q^_i/alpha) of the site against that of the factor; the site may rescale its coordinate
-            jnp.log(jnp.exp(x[i]) * _ratio(site.conjugates[i], alpha * jnp.exp(x[i])) + TINY) - jnp.log(asked[i] + TINY)
+            jnp.log(jnp.exp(x[i]) * _ratio(site.conjugates[i], alpha * jnp.exp(x[i])) + TINY)
+            - jnp.log(asked[i] + TINY)
             for i in range(levels)
         ]
         if free:
@@ -283,7 +284,10 @@ class ReplicaClusterStar(Problem):
     size: ClassVar[int] = 2
 
     def starts(self) -> tuple[Array, ...]:
-        return tuple(jnp.log(jnp.stack([_frozen_r1(self.q1, m), jnp.asarray(m)])) for m in (8.0, 20.0, 3.0, 60.0, 200.0))
+        return tuple(
+            jnp.log(jnp.stack([_frozen_r1(self.q1, m), jnp.asarray(m)]))
+            for m in (8.0, 20.0, 3.0, 60.0, 200.0)
+        )
 
     def _cluster(self, m: Array) -> ReplicaCluster:
         return ReplicaCluster(self.model, self.q1, m, self.scale)
@@ -293,7 +297,9 @@ class ReplicaClusterStar(Problem):
         cluster = self._cluster(m)
         state = cluster.state(x[:1], n)
         complexity = -m * cluster.partial(lambda p: p.m, state, n)
-        return State(state.order, jnp.concatenate([state.residual, complexity[None]]), state.parts | dict(m=m))
+        return State(
+            state.order, jnp.concatenate([state.residual, complexity[None]]), state.parts | dict(m=m)
+        )
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         return self._cluster(state.parts["m"]).terms(state, n)

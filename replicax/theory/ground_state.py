@@ -49,7 +49,7 @@ class GroundState(Problem):
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         """-e."""
         chi = state.parts["chi"]
-        return (0.5 / chi, self.model.weight * self._tower(chi, n).value)
+        return (0.5 / chi, jnp.asarray(self.model.weight) * self._tower(chi, n).value)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         return dict(energy=-phi)

@@ -20,7 +20,9 @@ from replicax.vocabulary.recurrent import FixedPointCount, PairField
 Number = ArrayLike | Array
 
 
-def parameter(default: Any = dataclasses.MISSING, *, low: float = -np.inf, high: float = np.inf, doc: str, **flags) -> Any:
+def parameter(
+    default: Any = dataclasses.MISSING, *, low: float = -np.inf, high: float = np.inf, doc: str, **flags
+) -> Any:
     """A numeric field with its closed range and one line of documentation.
 
     flags: `open_low` (low itself is excluded), `infinite` (inf allowed), `integer`, `words` (allowed in place of a number).
@@ -115,7 +117,9 @@ class BinaryPerceptron(Model):
 
     alpha: Number | None = parameter(None, low=0.0, doc="patterns per weight, P/N")
     kappa: Number = parameter(0.0, doc="margin")
-    beta: Number = parameter(INFINITE, low=0.0, infinite=True, doc="inverse temperature of the number of errors")
+    beta: Number = parameter(
+        INFINITE, low=0.0, infinite=True, doc="inverse temperature of the number of errors"
+    )
     labels: str = choice("random", doc="how labels are made")
 
     @property
@@ -203,10 +207,14 @@ class RecurrentNetwork(Model):
     sources: ClassVar[tuple[str, ...]] = ("tanaka1980", "gutfreund1988", "badalotti2025")
 
     J_D: Number | None = parameter(None, low=0.0, doc="self-coupling")
-    beta: Number = parameter(INFINITE, low=0.0, infinite=True, doc="inverse temperature (2 per violated spin)")
+    beta: Number = parameter(
+        INFINITE, low=0.0, infinite=True, doc="inverse temperature (2 per violated spin)"
+    )
     eta: Number = parameter(0.0, low=-1.0, high=1.0, doc="symmetry, corr(J_ij, J_ji)")
     field: Number = parameter(0.0, doc="strength of an external field of random signs")
-    N: Number = parameter(INFINITE, low=2, infinite=True, integer=True, doc="number of spins (inf: the limit)")
+    N: Number = parameter(
+        INFINITE, low=2, infinite=True, integer=True, doc="number of spins (inf: the limit)"
+    )
     couplings: str = choice("gaussian", "pm1", doc="law of the couplings (matters at finite N)")
 
     def __check_init__(self) -> None:

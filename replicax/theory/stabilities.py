@@ -31,7 +31,9 @@ def stability_density(model: Any, order: Any, x: Array) -> Array:
         raise ValueError("P(Delta) is known for replica-symmetric perceptrons and the recurrent network")
     if jnp.ndim(order.q) > 0:
         raise ValueError("P(Delta) is drawn for one solution at a time; use jax.vmap")
-    return jax.vmap(lambda y: _density(model.factor, jnp.asarray(order.q, float), y))(x.ravel()).reshape(x.shape)
+    return jax.vmap(lambda y: _density(model.factor, jnp.asarray(order.q, float), y))(x.ravel()).reshape(
+        x.shape
+    )
 
 
 def _density(factor: Any, q: Array, x: Array) -> Array:
@@ -42,7 +44,13 @@ def _density(factor: Any, q: Array, x: Array) -> Array:
     widths = (jnp.sqrt(V) / scale, *(w / scale for w in bends.widths))
     rule = gaussian_rule(positions, widths, _NODES)
     h = scale * rule.nodes
-    exponent = rule.log_weights - 0.5 * (x - h) ** 2 / V - 0.5 * jnp.log(V) - _LOG_SQRT_2PI - factor.log_partition(h, V)
+    exponent = (
+        rule.log_weights
+        - 0.5 * (x - h) ** 2 / V
+        - 0.5 * jnp.log(V)
+        - _LOG_SQRT_2PI
+        - factor.log_partition(h, V)
+    )
     weight = factor.log_weight(x)
     return jnp.where(jnp.isfinite(weight), jnp.exp(weight + jax.scipy.special.logsumexp(exponent)), 0.0)
 

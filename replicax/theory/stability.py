@@ -37,5 +37,8 @@ def breaking_point(model: Any, q: Array, complement: Array, n: int) -> tuple[Arr
     mean = lambda values: jnp.sum(rule.weights * values)
     alpha = jnp.asarray(model.weight, float)
     x = mean(third**2) / (2.0 * mean(second**2 * (1.0 + second)))
-    above = alpha * (mean(fourth**2) - 12.0 * x * mean(second * third**2) + 6.0 * x**2 * mean(second**4)) - 6.0 * x**2
+    above = (
+        alpha * (mean(fourth**2) - 12.0 * x * mean(second * third**2) + 6.0 * x**2 * mean(second**4))
+        - 6.0 * x**2
+    )
     return x, above / (2.0 * complement * (1.0 + alpha * mean(second**3)))

@@ -59,24 +59,57 @@ def phase_diagram(quick: bool = False) -> tuple[Any, Any]:
     drawing = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = drawing.subplots(1, 2)
     look = dict(cmap="viridis", vmin=0.0, vmax=float(np.log(2)))
-    colours = left.pcolormesh(alphas, kappas, entropy.transpose("kappa", "alpha"), shading="nearest", rasterized=True, **look)
+    colours = left.pcolormesh(
+        alphas, kappas, entropy.transpose("kappa", "alpha"), shading="nearest", rasterized=True, **look
+    )
     left.plot(capacity.value, margins, "k-", lw=1.8, label=r"$\alpha_c(\kappa)$")
     left.plot(first_moment_capacity(margins), margins, "k:", lw=1, label="first-moment bound")
-    left.scatter(seen["alpha"], seen["kappa"], c=seen["phi"], s=36, edgecolor="w", label="enumeration", **look)
-    left.set(xlim=(0, 2), ylim=(kappas[0], kappas[-1]), xlabel=r"patterns per weight $\alpha$", ylabel=r"margin $\kappa$")
+    left.scatter(
+        seen["alpha"], seen["kappa"], c=seen["phi"], s=36, edgecolor="w", label="enumeration", **look
+    )
+    left.set(
+        xlim=(0, 2),
+        ylim=(kappas[0], kappas[-1]),
+        xlabel=r"patterns per weight $\alpha$",
+        ylabel=r"margin $\kappa$",
+    )
     left.text(1.5, 0.15, "no solutions", ha="center")
     left.legend(loc="upper right", framealpha=0.9)
     drawing.colorbar(colours, ax=left, label="entropy of solutions (nats per weight)")
     for i, (k, end) in enumerate(zip(_SLICES, ends)):
         line = np.linspace(0.0, min(end, 2.0), 101)
-        right.plot(line, solve(BinaryPerceptron(alpha=line, kappa=k)).entropy, color=f"C{i}", label=rf"$\kappa = {k:g}$")
+        right.plot(
+            line,
+            solve(BinaryPerceptron(alpha=line, kappa=k)).entropy,
+            color=f"C{i}",
+            label=rf"$\kappa = {k:g}$",
+        )
         chosen = seen["kappa"] == k
-        right.errorbar(seen["alpha"][chosen], seen["phi"][chosen], 2 * seen["phi_err"][chosen], fmt="o", ms=4, capsize=2, color=f"C{i}")
-    right.set(xlim=(0, 2), ylim=(0, 0.95), xlabel=r"patterns per weight $\alpha$", ylabel="entropy of solutions (nats per weight)")
-    right.legend(title=r"RS (lines), enumeration to $N=\infty$ (points, 2 s.e.)", title_fontsize="small", ncols=2)
+        right.errorbar(
+            seen["alpha"][chosen],
+            seen["phi"][chosen],
+            2 * seen["phi_err"][chosen],
+            fmt="o",
+            ms=4,
+            capsize=2,
+            color=f"C{i}",
+        )
+    right.set(
+        xlim=(0, 2),
+        ylim=(0, 0.95),
+        xlabel=r"patterns per weight $\alpha$",
+        ylabel="entropy of solutions (nats per weight)",
+    )
+    right.legend(
+        title=r"RS (lines), enumeration to $N=\infty$ (points, 2 s.e.)", title_fontsize="small", ncols=2
+    )
 
     data = data.assign(
-        capacity=("margin", np.asarray(capacity.value), dict(definition="alpha_c(kappa): RS entropy = 0", units="1")),
+        capacity=(
+            "margin",
+            np.asarray(capacity.value),
+            dict(definition="alpha_c(kappa): RS entropy = 0", units="1"),
+        ),
         **{
             f"enumeration_{name}": ("point", np.asarray(seen[name], float), dict(definition=text, units=unit))
             for name, text, unit in (

@@ -148,7 +148,6 @@ class Errors(Factor):
         scale = jnp.sqrt(V)
         return Bends((self.kappa, self.kappa - u * scale), (scale, scale / (1.0 + u)))
 
-
     def envelope(self, h: Array, chi: Array) -> Array:
         """max(-1, -(kappa - h)_+^2/(2 chi))."""
         gap = jnp.maximum(self.kappa - h, 0.0)
@@ -178,7 +177,6 @@ class SquaredHinge(Factor):
         u = gap / jnp.sqrt(V)
         below = -0.5 * self.beta * gap**2 / stretch - 0.5 * jnp.log(stretch) + log_H(-u / jnp.sqrt(stretch))
         return log_add_exp(log_H(u), below)
-
 
     def envelope(self, h: Array, chi: Array) -> Array:
         """-(kappa - h)_+^2/(2 (1 + chi))."""

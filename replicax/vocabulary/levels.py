@@ -201,7 +201,8 @@ def _quadrature(terminal: Terminal, inner: Callable, level: Level, h: Fields, n:
     spread = tuple(mean(g * g) for g in around)
     own = tuple(mean(g * g) for g in deep.score)
     hessian = tuple(
-        tuple(mean(k if plain else k + m * (a * b)) for k, b in zip(row, around)) for row, a in zip(deep.hessian, around)
+        tuple(mean(k if plain else k + m * (a * b)) for k, b in zip(row, around))
+        for row, a in zip(deep.hessian, around)
     )
     rest = jax.tree.map(mean, (deep.overlap, deep.gap, deep.curvature, deep.curvature2))
     return Moments(value, score, hessian, (own, *rest[0]), (spread, *rest[1]), rest[2], rest[3])
@@ -246,7 +247,9 @@ def _steps(
     nodes, second = _stencil(rule.nodes.shape[-1], even)
     centre = np.arange(len(nodes)) == 0
     fixed = lambda x: jnp.asarray(x, float).reshape((1,) * jnp.ndim(h) + (-1,))
-    shifts = jnp.where(small[..., None], _STENCIL * width[..., None] * fixed(nodes), scale[..., None] * rule.nodes)
+    shifts = jnp.where(
+        small[..., None], _STENCIL * width[..., None] * fixed(nodes), scale[..., None] * rule.nodes
+    )
     weights = fixed(centre) + 0.5 * (v / (_STENCIL * width) ** 2)[..., None] * fixed(second)
     factor = jnp.where(small[..., None], weights, 1.0)
     return shifts, factor, jnp.where(small[..., None], 0.0, rule.log_weights)
@@ -298,5 +301,11 @@ def _envelope(terminal: Terminal, inner: Callable, level: Level, h: Fields) -> M
     value = deep.value - 0.5 * v * g * g
     hessian, gap = k / (1.0 - v * k), v * k * k / (1.0 - v * k)
     return Moments(
-        value, (g,), ((hessian,),), ((g * g,), *deep.overlap), ((gap,), *deep.gap), deep.curvature, deep.curvature2
+        value,
+        (g,),
+        ((hessian,),),
+        ((g * g,), *deep.overlap),
+        ((gap,), *deep.gap),
+        deep.curvature,
+        deep.curvature2,
     )

@@ -38,7 +38,10 @@ class PairField(Terminal):
     def __call__(self, *h: Array) -> Array:
         y, x = h
         scale = jnp.sqrt(self.V)
-        up, down = log_weight((self.J_D + x) / scale, self.beta), log_weight((self.J_D - x) / scale, self.beta)
+        up, down = (
+            log_weight((self.J_D + x) / scale, self.beta),
+            log_weight((self.J_D - x) / scale, self.beta),
+        )
         return 0.5 * (up + down) + log_2cosh(y + 0.5 * (up - down))
 
     def bends(self, component: int, m) -> Bends:
@@ -107,8 +110,12 @@ class FixedPointCount(Terminal):
         f(y* + i s) needs Phi(a + i s) = Phi(a) + i G(a) int_0^s exp(t^2/2 - i a t) dt, so nothing cancels.
         """
         c2 = jnp.where(self.eta < 0, -self.eta, 1.0) / self.N
-        unbounded = FixedPointCount(self.J_D, self.beta, jnp.minimum(self.eta, -1e-3), self.external, INFINITE, "gaussian")
-        centre = -jnp.abs(unbounded.eta) * tower(unbounded, (Level((unbounded.eta,), float("inf")),), n).score[0]
+        unbounded = FixedPointCount(
+            self.J_D, self.beta, jnp.minimum(self.eta, -1e-3), self.external, INFINITE, "gaussian"
+        )
+        centre = (
+            -jnp.abs(unbounded.eta) * tower(unbounded, (Level((unbounded.eta,), float("inf")),), n).score[0]
+        )
         centre = jax.lax.stop_gradient(centre)
         rule = gaussian_rule((), (), n)
         s, (t, dt) = jnp.sqrt(c2) * rule.nodes, unit_panels(2)
