@@ -5,12 +5,12 @@ rule, the functional with twice the nodes for the error.  It is vmapped over eve
 model, an ansatz and a block size; tables are padded to the block sizes.
 """
 
+import importlib.metadata
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 from jax import Array
 
@@ -122,10 +122,9 @@ def require_float64() -> None:
             "replicax's theory needs float64 and it is off: unset REPLICAX_ENABLE_X64, or call "
             "jax.config.update('jax_enable_x64', True) before any array is made"
         )
-    if jaxlib.__version__ in ("0.10.2", "0.11.0") and jax.default_backend() == "cpu":
-        raise RuntimeError(
-            f"jaxlib {jaxlib.__version__} returns wrong numbers on the CPU; install another version"
-        )
+    version = importlib.metadata.version("jaxlib")
+    if version in ("0.10.2", "0.11.0") and jax.default_backend() == "cpu":
+        raise RuntimeError(f"jaxlib {version} returns wrong numbers on the CPU; install another version")
 
 
 def solve(model: Any, ansatz: Ansatz | type[Ansatz] | None = None, *, start: Any = None) -> Solution:
