@@ -42,7 +42,7 @@ class Rule(NamedTuple):
 
     @property
     def log_weights(self) -> Array:
-        return -0.5 * self.nodes**2 - _LOG_SQRT_2PI + jnp.log(self.jacobian)
+        return -0.5 * self.nodes**2 - _LOG_SQRT_2PI + jnp.log(jnp.maximum(self.jacobian, 1e-300))
 
 
 def gaussian_rule(

@@ -95,7 +95,7 @@ class Perceptron(Model):
     alpha: patterns per weight; prior: `Prior` of one weight; factor: `Factor` on one stability.
     """
 
-    alpha: Number
+    alpha: Number = parameter(low=0.0, doc="patterns per weight, P/N")
     prior: Prior
     factor: Factor
 

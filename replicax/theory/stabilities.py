@@ -2,7 +2,7 @@ r"""P(Delta): the distribution of stabilities of a typical configuration, the fi
 
 Perceptrons (RS): with the cavity field h ~ N(0, q) and the weight e^w of the factor,
 
-    P(x) = e^{w(x)} E_h[ N(x; h, V) / f(h; V) ],   V = 1 - q.
+    P(x) = e^{w(x)} E_h[ N(x; h, V) / f(h; V) ],   V = Q - q (Q = 1 for weights +-1 and on the sphere).
 
 Recurrent network: P(x) = w(x) N(x; J_D, 1)/Z (typical fixed points, no field, eta = 0, N = inf).
 """
@@ -31,13 +31,12 @@ def stability_density(model: Any, order: Any, x: Array) -> Array:
         raise ValueError("P(Delta) is known for replica-symmetric perceptrons and the recurrent network")
     if jnp.ndim(order.q) > 0:
         raise ValueError("P(Delta) is drawn for one solution at a time; use jax.vmap")
-    return jax.vmap(lambda y: _density(model.factor, jnp.asarray(order.q, float), y))(x.ravel()).reshape(
+    return jax.vmap(lambda y: _density(model.factor, jnp.asarray(order.q, float), getattr(order, "Q", 1.0) - order.q, y))(x.ravel()).reshape(
         x.shape
     )
 
 
-def _density(factor: Any, q: Array, x: Array) -> Array:
-    V = 1.0 - q
+def _density(factor: Any, q: Array, V: Array, x: Array) -> Array:
     scale = jnp.sqrt(jnp.maximum(q, 1e-30))
     bends = factor.bends(V, 0.0)
     positions = (x / scale, *(b / scale for b in bends.positions))
