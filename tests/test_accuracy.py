@@ -23,6 +23,8 @@ from replicax.answers.solve import solve
 from replicax.theory.ansatz import RS
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
 
+pytestmark = pytest.mark.slow  # minutes of mpmath and compilation
+
 INF = float("inf")
 CASES = ("binary margin", "binary errors", "spherical margin", "spherical errors", "spherical squared-hinge")
 thorough = settings(derandomize=True, deadline=None, max_examples=200, database=None)

@@ -12,11 +12,14 @@ from scipy.special import log_ndtr, logsumexp, ndtr
 
 from replicax.answers.solve import solve
 from replicax.theory.ansatz import RS, LocalEntropy, OneRSB
+from replicax.theory.free_entropy import ReplicaCluster
 from replicax.theory.ground_state import GroundState
 from replicax.theory.models import BinaryPerceptron, Perceptron, RecurrentNetwork, SphericalPerceptron
 from replicax.vocabulary.factors import HardMargin
 from replicax.vocabulary.limits import INFINITE
 from replicax.vocabulary.priors import Binary
+
+pytestmark = pytest.mark.slow  # minutes of mpmath and compilation
 
 INF = float("inf")
 COUNT = 60
@@ -211,7 +214,7 @@ def test_recurrent_map(beta):
     m = 10 ** random.uniform(-0.5, 1.2, count)
     r1 = 3.5 / m * 10 ** random.uniform(-0.7, 0.5, count)
     network = lambda J: RecurrentNetwork(J, beta=INFINITE if beta == INF else beta)
-    make = lambda J, q, y: LocalEntropy(q1=q, y=y).problems(network(J))[0]
+    make = lambda J, q, y: ReplicaCluster(network(J), q, y)
     order, residual, phi = states(make, np.log(r1), J_D, q1, m, n=128)
     rows = []
     for J, q, y, r in zip(J_D, q1, m, r1):
@@ -243,6 +246,12 @@ def test_recurrent_stability(J_D, q1, m):
     assert abs(uu - (1 + (m - 1) * q1)) < 1e-10
     exact = 1 - (uv**2 + abs(uu * vv))
     assert abs(solution.replicon - exact) < 1e-10 * (1 + abs(exact))
+
+
+def test_local_entropy_inside_jit():
+    """solve and problems with Python numbers for the untraced parameters, inside jit."""
+    phi = lambda J_D: solve(RecurrentNetwork(J_D), LocalEntropy(q1=0.95, y=2.0)).phi
+    assert abs(jax.jit(phi)(0.3) - 0.1126790261) < 1e-9
 
 
 # ---------------------------------------------------------------- the gradient of the functional is the map

@@ -26,6 +26,8 @@ from jax.typing import ArrayLike
 RANGE = 9.0
 #: a bend wider than this is no feature: the Gaussian itself is the scale
 _WIDEST = 1.5
+#: centre of the panels of the bulk beside a jump: about 0, but no number that a parameter takes (jumps must not coincide with it)
+_BULK = 0.0577215664901533
 _LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 _ORDER = 16
 
@@ -71,7 +73,7 @@ def gaussian_rule(
     if len(b) == 1 and not moving:
         return _one_bend(b[0], w[0], lo, hi, n, even)
     if moving:  # a jump far out must not take the nodes away from the bulk
-        b, w = [*b, jnp.zeros(())], [*w, jnp.asarray(_WIDEST)]
+        b, w = [*b, jnp.asarray(_BULK)], [*w, jnp.asarray(_WIDEST)]
     return _panels(b, w, jnp.zeros_like(hi) if even else lo, hi, n, even)
 
 
@@ -80,7 +82,7 @@ def _one_bend(bend, width, lo, hi, n, even) -> Rule:
         bend, steps = jnp.zeros_like(bend), np.arange(n // 2) + 0.5
         u0, du = jnp.zeros_like(bend * hi), jnp.arcsinh(hi / width) / (n // 2)
     else:
-        bend = _within(bend, width, lo, hi)
+        bend, width = _within(bend, width, lo, hi)
         steps = np.arange(n)
         u0 = jnp.arcsinh((lo - bend) / width)
         du = (jnp.arcsinh((hi - bend) / width) - u0) / (n - 1)
@@ -98,8 +100,9 @@ def _along(x: np.ndarray, like: Array) -> Array:
 
 def _within(bend, width, lo, hi):
     """A bend outside the range does not matter, a wide one not where it is: neither may take the nodes along."""
+    width = jnp.clip(jnp.abs(bend - jnp.clip(bend, lo, hi)), width, jnp.maximum(width, _WIDEST))
     margin = jnp.where(width >= _WIDEST, 0.25, 0.0) * (hi - lo)
-    return jnp.clip(bend, lo + margin, hi - margin)
+    return jnp.clip(bend, lo + margin, hi - margin), width
 
 
 def _panels(b, w, lo, hi, n, even) -> Rule:
@@ -107,7 +110,7 @@ def _panels(b, w, lo, hi, n, even) -> Rule:
     bends = jnp.stack([jnp.broadcast_to(x, shape) for x in b])
     widths = jnp.stack([jnp.broadcast_to(x, shape) for x in w])
     lo, hi = jnp.broadcast_to(lo, shape), jnp.broadcast_to(hi, shape)
-    bends, widths = lax.sort((_within(bends, widths, lo[None], hi[None]), widths), dimension=0, num_keys=1)
+    bends, widths = lax.sort(_within(bends, widths, lo[None], hi[None]), dimension=0, num_keys=1)
     middles = 0.5 * (bends[1:] + bends[:-1])
     ends = [lo, *middles, hi]
     s, ds = unit_panels(max(1, n // (2 * _ORDER)))

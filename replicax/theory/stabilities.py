@@ -31,9 +31,9 @@ def stability_density(model: Any, order: Any, x: Array) -> Array:
         raise ValueError("P(Delta) is known for replica-symmetric perceptrons and the recurrent network")
     if jnp.ndim(order.q) > 0:
         raise ValueError("P(Delta) is drawn for one solution at a time; use jax.vmap")
-    return jax.vmap(lambda y: _density(model.factor, jnp.asarray(order.q, float), getattr(order, "Q", 1.0) - order.q, y))(x.ravel()).reshape(
-        x.shape
-    )
+    return jax.vmap(
+        lambda y: _density(model.factor, jnp.asarray(order.q, float), getattr(order, "Q", 1.0) - order.q, y)
+    )(x.ravel()).reshape(x.shape)
 
 
 def _density(factor: Any, q: Array, V: Array, x: Array) -> Array:
