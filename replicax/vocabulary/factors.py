@@ -20,6 +20,8 @@ from replicax.numerics.special import inverse_H, log_add_exp, log_diff_H, log_H
 from replicax.vocabulary.levels import Bends, Terminal
 
 _NODES = 128
+#: a constraint may leave only the tail of the cavity's Gaussian: its own range is wider
+_REACH = 14.0
 
 
 class Factor(eqx.Module):
@@ -39,7 +41,9 @@ class Factor(eqx.Module):
         """log f(h; V), elementwise; by quadrature with panels at the kinks unless overridden."""
         scale = jnp.sqrt(V)
         positions = tuple((k - h) / scale for k in self.kinks())
-        rule = gaussian_rule((*positions, jnp.zeros_like(h / scale)), (1.0,) * (len(positions) + 1), _NODES)
+        # the panels move with the kinks: a jump of the weight has its derivative in where it lies
+        widths = (jnp.ones_like(h / scale),) * len(positions)
+        rule = gaussian_rule(positions, widths, _NODES, lower=-_REACH, upper=_REACH, moving=True)
         x = h[..., None] + scale * rule.nodes
         return jax.scipy.special.logsumexp(self.log_weight(x) + rule.log_weights, axis=-1)
 
