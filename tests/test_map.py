@@ -185,7 +185,7 @@ def test_ground_state_map(loss):
 
 
 def tilted(J_D, q1, m, r1, beta):
-    """log G of equation (2.1), and the tilted measure (weights, T = d_y F, arguments) on dense rules."""
+    """log G of equation (2.1), and the tilted measure (weights, arctanh d_y F, ..) on dense rules."""
     limit = m * np.sqrt(r1) + 11.0
     x, w = unit()
     ends = np.linspace(-limit, limit, 2 * int(4 * limit) + 1)
@@ -202,7 +202,7 @@ def tilted(J_D, q1, m, r1, beta):
     with np.errstate(divide="ignore"):
         logs = m * np.logaddexp(field + a, -field + b) + log_y[:, None] + np.log(w_t)
     log_G = logsumexp(logs)
-    return log_G, np.exp(logs - log_G), np.tanh(field + 0.5 * (a - b)), up, down
+    return log_G, np.exp(logs - log_G), field + 0.5 * (a - b), up, down
 
 
 @pytest.mark.parametrize("beta", [INF, 1.0])
@@ -218,10 +218,11 @@ def test_recurrent_map(beta):
     order, residual, phi = states(make, np.log(r1), J_D, q1, m, n=128)
     rows = []
     for J, q, y, r in zip(J_D, q1, m, r1):
-        log_G, weights, T, _, _ = tilted(J, q, y, r, beta)
-        overlap = np.sum(weights * T * T)
+        log_G, weights, tilt, _, _ = tilted(J, q, y, r, beta)
+        overlap = np.sum(weights * np.tanh(tilt) ** 2)
+        rest = np.sum(weights / np.cosh(np.clip(tilt, -300, 300)) ** 2)
         # both sides of the equation are m/2 + m (m-1)/2 times an overlap; the map compares their logits
-        logit = np.log(overlap / (1 - overlap)) - np.log(q / (1 - q))
+        logit = np.log(overlap / rest) - np.log(q / (1 - q))
         rows.append((logit, -0.5 * r * (1 + (y - 1) * q) + log_G / y))
     mismatch, value = np.array(rows).T
     close(order["r1"], r1, 1e-13)
@@ -233,9 +234,10 @@ def test_recurrent_map(beta):
 def test_recurrent_stability(J_D, q1, m):
     """1 - (X_uv^2 + |X_uu X_vv|)/m^2, X = m E[F''] + m^2 E[F' F']; X_uu = m + m (m-1) q1."""
     solution = solve(RecurrentNetwork(J_D), LocalEntropy(q1=q1, y=m))
-    _, weights, T, up, down = tilted(J_D, q1, m, float(solution.order.r1), INF)
+    _, weights, tilt, up, down = tilted(J_D, q1, m, float(solution.order.r1), INF)
     mean = lambda x: np.sum(weights * x)
-    s, p = np.sqrt(1 - q1), 0.5 * (1 + T)
+    T, s = np.tanh(tilt), np.sqrt(1 - q1)
+    p = 0.5 * (1 + T)
     rates = [np.exp(log_G(u) - log_ndtr(u)) for u in (up, down)]
     a, b = rates[0] / s, -rates[1] / s
     raw = p * a + (1 - p) * b

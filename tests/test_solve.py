@@ -247,7 +247,7 @@ class TestStabilities:
         [
             rx.BinaryPerceptron(alpha=0.5, kappa=0.1),
             rx.BinaryPerceptron(alpha=1.0, kappa=0.1, beta=2.0),
-            rx.SphericalPerceptron(alpha=1.9, kappa=0.1),
+            rx.SphericalPerceptron(alpha=1.5, kappa=0.1),
             rx.SphericalPerceptron(alpha=2.0, kappa=0.1, beta=5.0, loss="squared-hinge"),
             rx.BinaryPerceptron(alpha=0.0, kappa=0.1),
         ],
