@@ -228,6 +228,7 @@ class TestRecurrentNetwork:
         near = rx.solve(rx.RecurrentNetwork(J_D=[0.05, 0.1, 0.3]), rx.LocalEntropy(d=0.01, y="star"))
         assert np.all(np.asarray(near.replicon) > 0)
 
+    @pytest.mark.slow
     def test_replicated_count_refuses_what_it_cannot_do(self):
         with pytest.raises(ValueError, match="eta: the replicated count"):
             rx.solve(rx.RecurrentNetwork(J_D=0.3, eta=0.1), rx.LocalEntropy(q1=0.9))
