@@ -215,7 +215,7 @@ def test_recurrent_map(beta):
     r1 = 3.5 / m * 10 ** random.uniform(-0.7, 0.5, count)
     network = lambda J: RecurrentNetwork(J, beta=INFINITE if beta == INF else beta)
     make = lambda J, q, y: ReplicaCluster(network(J), q, y)
-    order, residual, phi = states(make, np.log(r1), J_D, q1, m, n=128)
+    order, residual, phi = states(make, np.log(r1), J_D, q1, m, n=192)
     rows = []
     for J, q, y, r in zip(J_D, q1, m, r1):
         log_G, weights, tilt, _, _ = tilted(J, q, y, r, beta)

@@ -96,8 +96,8 @@ class Perceptron(Model):
     """
 
     alpha: Number = parameter(low=0.0, doc="patterns per weight, P/N")
-    prior: Prior
-    factor: Factor
+    prior: Prior  # pyright: ignore[reportGeneralTypeIssues]
+    factor: Factor  # pyright: ignore[reportGeneralTypeIssues]
 
     @property
     def weight(self) -> Number:
