@@ -19,7 +19,7 @@ _ROOMS = {
     ),
     "vocabulary.priors": ("Prior", "Binary", "Spherical"),
     "vocabulary.factors": ("Factor", "HardMargin", "Errors", "SquaredHinge", "Rectangle", "UFunction"),
-    "theory.ansatz": ("Ansatz", "RS", "OneRSB", "KRSB", "LocalEntropy"),
+    "theory.ansatz": ("Ansatz", "RS", "Frozen", "OneRSB", "KRSB", "FranzParisi", "Pair", "LocalEntropy"),
     "answers.solve": ("solve", "Solution"),
     "answers.thresholds": ("threshold", "Threshold"),
     "answers.branch": ("branch", "Branch"),

@@ -461,7 +461,7 @@ def test_list_shows_everything_and_every_line_of_it_can_be_typed(replicax):
     for table in (
         registry.models(),
         registry.ansatze(),
-        registry.THRESHOLDS,
+        registry.thresholds(),
         registry.algorithms(),
         registry.figures(),
     ):
@@ -552,7 +552,7 @@ def test_figure(replicax, monkeypatch, tmp_path):
     from replicax.top import figures
 
     called = []
-    monkeypatch.setattr(figures, "FIGURES", {"one": None, "two": None})
+    monkeypatch.setattr(figures, "figures", lambda: {"one": None, "two": None})
     monkeypatch.setattr(
         figures, "figure", lambda name, folder, quick: called.append((name, folder, quick)) or [name]
     )

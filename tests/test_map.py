@@ -12,9 +12,9 @@ from scipy.special import log_ndtr, logsumexp, ndtr
 
 from replicax.answers.solve import solve
 from replicax.theory.ansatz import RS, LocalEntropy, OneRSB
-from replicax.theory.free_entropy import ReplicaCluster
 from replicax.theory.ground_state import GroundState
 from replicax.theory.models import BinaryPerceptron, Perceptron, RecurrentNetwork, SphericalPerceptron
+from replicax.theory.recurrent import ReplicaCluster
 from replicax.vocabulary.factors import HardMargin
 from replicax.vocabulary.limits import INFINITE
 from replicax.vocabulary.priors import Binary

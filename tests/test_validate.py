@@ -18,7 +18,8 @@ from replicax.top.finite_size import (
     measure,
     satisfied_probability,
 )
-from replicax.top.simulate import ALGORITHMS, plain_parameters, simulate
+from replicax.top.runs import algorithms
+from replicax.top.simulate import plain_parameters, simulate
 from replicax.top.validate import COLUMNS, enumeration_points, validate
 
 
@@ -61,9 +62,9 @@ def test_metropolis_columns():
     assert set(simulate(model, "metropolis", N=50, samples=3, sweeps=20, chains=1)) == {"energy"}
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", algorithms())
 def test_every_parameter_is_documented_and_its_default_allowed(name):
-    for run in ALGORITHMS[name].runs.values():
+    for run in algorithms()[name].runs.values():
         for parameter, meta in run.parameters.items():
             assert meta["doc"], parameter
             if "choices" in meta:

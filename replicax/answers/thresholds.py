@@ -2,9 +2,14 @@ r"""Thresholds: roots of an augmented system (saddle equations + one condition),
 
 The model leaves out the parameter to solve for; the unknowns are the coordinates of the saddle and that parameter (in logarithms where it is
 positive).  Like every root here they are differentiable in the remaining parameters by the implicit function theorem.
+
+The machinery is here; what a threshold *is* stands in `answers.lines`, one file a topic: `define(name, Model, definition)`.
 """
 
-from collections.abc import Callable
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -15,17 +20,11 @@ from jax import Array
 
 from replicax.answers.solve import batched, find_root, require_float64
 from replicax.answers.status import CODE, status_text
-from replicax.numerics.brackets import bracketed_root
-from replicax.numerics.special import inverse_H, log_H
 from replicax.theory.ansatz import RS
 from replicax.theory.free_entropy import Problem, State
-from replicax.theory.models import BinaryPerceptron, SphericalPerceptron, SymmetricPerceptron
-from replicax.theory.stability import breaking_point
-from replicax.vocabulary.factors import SquaredHinge, WeightTerminal
-from replicax.vocabulary.levels import Level, tower
-from replicax.vocabulary.limits import INFINITE
+from replicax.theory.models import check_parameter
+from replicax.vocabulary.limits import INFINITE, number
 
-LOG2 = float(np.log(2.0))
 _FAR_PARAMETER = 12.0
 _FAR_COORDINATE = 35.0
 
@@ -66,72 +65,125 @@ class Threshold(eqx.Module):
         return f"{self.name}: {self.parameter} = {value} ({self.status}; {rest})"
 
 
+Options = dict[str, Any]
+
+
+def _rs(model: Any, options: Options) -> Problem:
+    return RS().problems(model)[0]
+
+
 class Definition(NamedTuple):
     """One threshold of one model: which parameter, where to look, what must vanish, what else to report.
 
-    starts(model) -> guesses of the parameter; condition(problem, state, n) = 0; columns(problem, state, n) -> further results;
-    status(problem, state, n) -> code where converged.
+    starts(model, options) -> guesses of the parameter; condition(problem, state, n) = 0; columns(problem, state, n) -> further results;
+    status(problem, state, n) -> code where converged; problem(model, options): the saddle (default RS); options: name -> metadata as of
+    a field of a model.  The parameter is a field of the model, or (where the model has none of that name) an entry of the options.
     """
 
     parameter: str
     positive: bool
-    starts: Callable[[Any], tuple[Array, ...]]
+    starts: Callable[[Any, Options], tuple[Array, ...]]
     condition: Callable[[Problem, State, int], Array]
     columns: Callable[[Problem, State, int], dict[str, Array]]
     status: Callable[[Problem, State, int], Array] = lambda problem, state, n: jnp.asarray(CODE["ok"])
     needs: tuple[str, ...] = ()
+    problem: Callable[[Any, Options], Problem] = _rs
+    options: Mapping[str, Mapping[str, Any]] = {}
+
+    def system(self, model: Any, options: Options) -> "Augmented":
+        return Augmented(model, options, self)
+
+
+class Explicit(NamedTuple):
+    """A threshold in closed form, or the root of one explicit function: find(model, options, n) -> (value, columns, residual, converged)."""
+
+    parameter: str
+    find: Callable[[Any, Options, int], tuple[Array, dict[str, Array], Array, Array]]
+    status: Callable[[Any, Array], Array] = lambda model, value: jnp.asarray(CODE["ok"])
+    needs: tuple[str, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = {}
+
+
+class System(NamedTuple):
+    """A threshold with a map of its own: system(model, options) -> what `Augmented` is (a problem with the parameter among its coordinates)."""
+
+    parameter: str
+    system: Callable[[Any, Options], Any]
+    needs: tuple[str, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = {}
+
+
+AnyDefinition = Definition | Explicit | System
 
 
 class Augmented(eqx.Module):
-    """The saddle of a model together with the threshold's condition; coordinates: those of the saddle, then the parameter."""
+    """The saddle of a model together with the threshold's condition; coordinates: those of the saddle, then the parameter.
+
+    starts(), state(x, n) as of a problem; value(x): the parameter; columns(x, n) and code(x, n): further results, and the status where converged;
+    inside(x, n): whether the coordinates mean anything.
+    """
 
     model: Any
+    options: Options
     definition: Definition = eqx.field(static=True)
 
     nodes: ClassVar[int] = 128
 
-    def at(self, value: Array) -> Any:
-        name = self.definition.parameter
-        return eqx.tree_at(
-            lambda m: getattr(m, name), self.model, value, is_leaf=lambda x: x is None or x is INFINITE
-        )
-
     def value(self, x: Array) -> Array:
         return jnp.exp(x[-1]) if self.definition.positive else x[-1]
 
-    def problem(self, x: Array) -> Problem:
-        return RS().problems(self.at(self.value(x)))[0]
+    def at(self, value: Array) -> Problem:
+        """The saddle at a value of the parameter."""
+        name = self.definition.parameter
+        if not hasattr(self.model, name):
+            return self.definition.problem(self.model, {**self.options, name: value})
+        pick = lambda m: getattr(m, name)
+        model = eqx.tree_at(pick, self.model, value, is_leaf=lambda x: x is None or x is INFINITE)
+        return self.definition.problem(model, self.options)
 
     def starts(self) -> tuple[Array, ...]:
         guesses = []
-        for guess in self.definition.starts(self.model):
-            saddles = RS().problems(self.at(guess))[0].starts()[:2]
+        for guess in self.definition.starts(self.model, self.options):
             last = jnp.log(guess) if self.definition.positive else guess
-            guesses.extend(jnp.append(s, last) for s in saddles)
+            guesses.extend(jnp.append(s, last) for s in self.at(guess).starts()[:2])
         return tuple(guesses)
 
     def absent(self, n: int) -> Array:
         return jnp.zeros((), bool)
 
     def state(self, x: Array, n: int) -> State:
-        problem = self.problem(x)
+        problem = self.at(self.value(x))
         state = problem.state(x[:-1], n)
         condition = self.definition.condition(problem, state, n)
         return state._replace(residual=jnp.append(state.residual, condition))
+
+    def _saddle(self, x: Array, n: int) -> tuple[Problem, State]:
+        problem = self.at(self.value(x))
+        return problem, problem.state(x[:-1], n)
+
+    def columns(self, x: Array, n: int) -> dict[str, Array]:
+        return self.definition.columns(*self._saddle(x, n), n)
+
+    def code(self, x: Array, n: int) -> Array:
+        return self.definition.status(*self._saddle(x, n), n)
+
+    def inside(self, x: Array, n: int) -> Array:
+        problem, state = self._saddle(x, n)
+        return problem.inside(state)
 
 
 def threshold(model: Any, name: str, **options: Any) -> Threshold:
     """The threshold `name` of a model that leaves out the parameter to solve for: rx.threshold(rx.BinaryPerceptron(kappa=0.), "capacity").
 
-    Array parameters give arrays.  Raises ValueError for an unknown threshold, one that this model has not, and a parameter that is given although
-    it is solved for, or missing; a point without a solution is flagged and NaN.
+    options: those of the threshold (`replicax list`), numbers or arrays like the parameters of the model.  Array parameters give arrays.  Raises
+    ValueError for an unknown threshold or option, one that this model has not, and a parameter that is given although it is solved for, or
+    missing; a point without a solution is flagged and NaN.
     """
     require_float64()
     definition = definition_of(type(model), name)
-    if options:
-        raise ValueError(f"{', '.join(options)}: threshold {name!r} has no such option")
+    words, numbers = _checked(options, definition, name)
     solved = definition.parameter
-    given = getattr(model, solved)
+    given = getattr(model, solved, None)
     if given is not None and not _is_default(model, solved):
         raise ValueError(f"{solved} = {given}: threshold {name!r} solves for {solved}; leave it out")
     for other in definition.needs:
@@ -141,9 +193,35 @@ def threshold(model: Any, name: str, **options: Any) -> Threshold:
         model = eqx.tree_at(
             lambda m: getattr(m, solved), model, None, is_leaf=lambda x: x is INFINITE or x is given
         )
-    kernel = _Kernel(name, definition)
-    out = batched(kernel, model, None, refine=lambda t: t.code == CODE["not converged"])
-    return out
+    kernel = _Kernel(name, definition, words)
+    return batched(kernel, (model, numbers), None, refine=lambda t: t.code == CODE["not converged"])
+
+
+def _checked(
+    given: Mapping[str, Any], definition: AnyDefinition, name: str
+) -> tuple[tuple[tuple[str, Any], ...], Options]:
+    """Options with their defaults: words and integers (they select the compiled program), and numbers."""
+    known = definition.options
+    for option in given:
+        if option not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise ValueError(f"{option}: threshold {name!r} has no such option; {has}")
+    words, numbers = [], {}
+    for option, meta in known.items():
+        value = given.get(option, meta.get("default"))
+        if "choices" in meta:
+            if value not in meta["choices"]:
+                raise ValueError(f"{option} = {value!r} is not one of {', '.join(map(str, meta['choices']))}")
+        elif value is not None:
+            value = number(value)
+            check_parameter(option, value, meta)
+        if "choices" in meta or value is None or value is INFINITE or isinstance(value, str):
+            words.append((option, value))
+        elif meta.get("integer"):
+            words.append((option, int(value)))
+        else:
+            numbers[option] = value
+    return tuple(words), numbers
 
 
 def _is_default(model: Any, name: str) -> bool:
@@ -156,26 +234,26 @@ def _is_default(model: Any, name: str) -> bool:
 
 class _Kernel(NamedTuple):
     name: str
-    definition: "Definition | Explicit"
+    definition: AnyDefinition
+    words: tuple[tuple[str, Any], ...]
 
-    def __call__(self, model: Any, _: None, refinement: int) -> Threshold:
+    def __call__(self, parameters: tuple[Any, Options], _: None, refinement: int) -> Threshold:
+        model, numbers = parameters
+        options = {**dict(self.words), **numbers}
         if isinstance(self.definition, Explicit):
-            value, columns, residual, converged = self.definition.find(model, 128 * refinement)
+            value, columns, residual, converged = self.definition.find(model, options, 128 * refinement)
             code = jnp.where(converged, self.definition.status(model, value), CODE["no solution"])
             return self._answer(model, value, columns, code, converged, residual)
-        augmented = Augmented(model, self.definition)
-        root = find_root(augmented, None, refinement)
-        n = augmented.nodes * refinement
-        problem = augmented.problem(root.x)
-        state = problem.state(root.x[:-1], n)
-        columns = self.definition.columns(problem, state, n)
-        value = augmented.value(root.x)
+        system = self.definition.system(model, options)
+        root = find_root(system, None, refinement)
+        n = system.nodes * refinement
+        value, columns = system.value(root.x), system.columns(root.x, n)
         finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (value, *columns.values())]))
-        converged = root.converged & finite & problem.inside(state)
+        converged = root.converged & finite & system.inside(root.x, n)
         # an overlap that runs to 1, or a parameter to the end of its range, says that the condition is met nowhere
         lost = (jnp.abs(root.x[-1]) > _FAR_PARAMETER) | jnp.any(root.x[:-1] > _FAR_COORDINATE)
         lost = jnp.where(lost, CODE["no solution"], CODE["not converged"])
-        code = jnp.where(converged, self.definition.status(problem, state, n), lost)
+        code = jnp.where(converged, system.code(root.x, n), lost)
         return self._answer(model, value, columns, code, converged, root.residual)
 
     def _answer(self, model, value, columns, code, converged, residual) -> Threshold:
@@ -186,144 +264,31 @@ class _Kernel(NamedTuple):
         )
 
 
-# ---------------------------------------------------------------- conditions
+_THRESHOLDS: dict[str, dict[type, AnyDefinition]] = {}
 
 
-def _entropy(problem: Problem, state: State, n: int) -> Array:
-    phi = problem.phi(state, n)
-    return problem.thermal(state, phi, n)[1] if hasattr(problem.model, "beta") else phi  # type: ignore[attr-defined]
+def define(name: str, model: type, definition: AnyDefinition) -> None:
+    """Enter a threshold of a class of models."""
+    _THRESHOLDS.setdefault(name, {})[model] = definition
 
 
-def _replicon(problem: Problem, state: State, n: int) -> Array:
-    return state.parts["replicon"]
+@functools.cache
+def thresholds() -> dict[str, dict[type, AnyDefinition]]:
+    """Every threshold, by name and model."""
+    package = importlib.import_module("replicax.answers.lines")
+    for room in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{room.name}")
+    return _THRESHOLDS
 
 
-def _overlap(problem: Problem, state: State, n: int) -> dict[str, Array]:
-    return dict(q=state.order["q"])
-
-
-def _energy_and_overlap(problem: Problem, state: State, n: int) -> dict[str, Array]:
-    energy, _ = problem.thermal(state, problem.phi(state, n), n)
-    return dict(energy=energy, q=state.order["q"])
-
-
-def _break(problem: Problem, state: State, n: int) -> dict[str, Array]:
-    x_break, xdot = breaking_point(problem.model, state.order["q"], state.parts["site"].complement, n)  # type: ignore[attr-defined]
-    return dict(q=state.order["q"], x_break=x_break, xdot=xdot)
-
-
-# ---------------------------------------------------------------- first guesses
-
-
-def gardner_capacity(kappa: Array, n: int = 128) -> Array:
-    """Where q -> 1 on the sphere: 1/alpha = E(kappa - z)_+^2, from the jamming limit (errors cost h^2/(2(1-q))).
-
-    Closed form: (1 + kappa^2) H(-kappa) + kappa G(kappa).  Gardner, J. Phys. A 21 (1988) 257.
-    """
-    hinge = WeightTerminal(SquaredHinge(kappa))
-    return -0.5 / tower(hinge, (Level((jnp.ones(()),), 0.0),), n).value
-
-
-def first_moment_capacity(kappa: Array) -> Array:
-    """-log 2/log H(kappa) >= alpha_c of binary weights."""
-    return -LOG2 / log_H(kappa)
-
-
-def _capacity_guesses(model: BinaryPerceptron) -> tuple[Array, ...]:
-    bound = first_moment_capacity(model.kappa)  # type: ignore[arg-type]
-    singular = 2.0 / jnp.pi * gardner_capacity(jnp.asarray(model.kappa, float))
-    return (jnp.minimum(0.8 * bound, 0.9 * singular), 0.4 * bound)
-
-
-def _margin_guesses(model: BinaryPerceptron) -> tuple[Array, ...]:
-    bound = inverse_H(jnp.exp(-LOG2 / jnp.asarray(model.alpha, float)))
-    return (bound - 0.2, bound - 0.6, bound - 0.05)
-
-
-def _instability_guesses(fraction_of: float) -> Callable[[Any], tuple[Array, ...]]:
-    def guesses(model: Any) -> tuple[Array, ...]:
-        singular = fraction_of * gardner_capacity(jnp.asarray(model.kappa, float))
-        return tuple(f * singular for f in (0.8, 0.5, 0.3, 0.95, 0.15))
-
-    return guesses
-
-
-def _freezing_guesses(model: BinaryPerceptron) -> tuple[Array, ...]:
-    return tuple(jnp.full((), b) for b in (3.0, 1.0, 8.0, 0.3))
-
-
-# ---------------------------------------------------------------- thresholds without a saddle
-
-
-class Explicit(NamedTuple):
-    """A threshold in closed form, or the root of one explicit function: find(model, n) -> (value, columns, residual, converged)."""
-
-    parameter: str
-    find: Callable[[Any, int], tuple[Array, dict[str, Array], Array, Array]]
-    status: Callable[[Any, Array], Array]
-    needs: tuple[str, ...] = ()
-
-
-def _spherical_capacity(model: SphericalPerceptron, n: int):
-    value = gardner_capacity(jnp.asarray(model.kappa, float))
-    return value, dict(q=jnp.ones(())), jnp.zeros(()), jnp.isfinite(value)
-
-
-def _spherical_margin(model: SphericalPerceptron, n: int):
-    target = jnp.log(jnp.asarray(model.alpha, float))
-    root = bracketed_root(
-        lambda k: jnp.log(gardner_capacity(k)) - target, jnp.asarray(-8.0), jnp.asarray(200.0)
-    )
-    return root.value, dict(q=jnp.ones(())), root.residual, root.converged
-
-
-def _symmetric_capacity(model: SymmetricPerceptron, n: int):
-    log_p = model.factor.terminal(jnp.ones(()))(jnp.zeros(()))
-    return -LOG2 / log_p, dict(q=jnp.zeros(())), jnp.zeros(()), log_p < 0
-
-
-def _convex(model: SphericalPerceptron, value: Array) -> Array:
-    kappa = value if model.kappa is None else jnp.asarray(model.kappa, float)
-    return jnp.where(kappa < 0, CODE["upper bound"], CODE["ok"])
-
-
-def _annealed(model: SymmetricPerceptron, value: Array) -> Array:
-    """Beyond kappa* of the u-function q = 0 is unstable before the annealed entropy vanishes."""
-    problem = RS().problems(eqx.tree_at(lambda m: m.alpha, model, value, is_leaf=lambda x: x is None))[0]
-    stable = problem.state(jnp.zeros(0), problem.nodes).parts["replicon"] > 0
-    return jnp.where(stable, CODE["ok"], CODE["upper bound"])
-
-
-#: every threshold, by name and model
-THRESHOLDS: dict[str, dict[type, Definition | Explicit]] = {
-    "capacity": {
-        BinaryPerceptron: Definition("alpha", True, _capacity_guesses, _entropy, _overlap),
-        SymmetricPerceptron: Explicit("alpha", _symmetric_capacity, _annealed, ("kappa",)),
-        SphericalPerceptron: Explicit("alpha", _spherical_capacity, _convex),
-    },
-    "kappa-max": {
-        BinaryPerceptron: Definition("kappa", False, _margin_guesses, _entropy, _overlap, needs=("alpha",)),
-        SphericalPerceptron: Explicit("kappa", _spherical_margin, _convex, ("alpha",)),
-    },
-    "freezing": {
-        BinaryPerceptron: Definition(
-            "beta", True, _freezing_guesses, _entropy, _energy_and_overlap, needs=("alpha",)
-        ),
-    },
-    "dat": {
-        BinaryPerceptron: Definition("alpha", True, _instability_guesses(2.0 / np.pi), _replicon, _overlap),
-        SphericalPerceptron: Definition("alpha", True, _instability_guesses(1.0), _replicon, _break),
-    },
-}
-
-
-def definition_of(model: type, name: str) -> Definition | Explicit:
+def definition_of(model: type, name: str) -> AnyDefinition:
     """The definition of a threshold for a class of models; ValueError says which exist."""
-    if name not in THRESHOLDS:
-        raise ValueError(f"threshold {name!r} is unknown; there are {', '.join(THRESHOLDS)}")
-    if model not in THRESHOLDS[name]:
-        has = [t for t, models in THRESHOLDS.items() if model in models]
+    known = thresholds()
+    if name not in known:
+        raise ValueError(f"threshold {name!r} is unknown; there are {', '.join(known)}")
+    if model not in known[name]:
+        has = [t for t, models in known.items() if model in models]
         raise ValueError(
             f"threshold {name!r} is not defined for {model.__name__}; it has {', '.join(has) or 'none'}"
         )
-    return THRESHOLDS[name][model]
+    return known[name][model]

@@ -1,51 +1,77 @@
-r"""Ansätze: which overlaps exist.  An ansatz turns a model into a *problem* (`theory.free_entropy`), or says that it cannot.
+r"""Ansätze: which overlaps exist.  An ansatz is a name with parameters; which *problem* (`theory.free_entropy`) it poses for a
+model is said where the physics of that model is:
 
-`problems(model)` gives the map to solve; `functional(model, **order)` evaluates the free entropy at order parameters of the user's
-choice, off the saddle, differentiably.
+    @poses(RS, RecurrentNetwork)
+    def first_moment(model, ansatz): return (FirstMoment(model),)
+
+registers the problems to solve (the first one that has a solution is the answer), `@evaluates(ansatz, model)` the free entropy at
+order parameters of the user's choice, off the saddle.  The most special model of a class hierarchy wins.
 """
 
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
 
-from replicax.theory.free_entropy import (
-    Bipartite,
-    FirstMoment,
-    Problem,
-    ReplicaCluster,
-    ReplicaClusterLimit,
-    ReplicaClusterStar,
-    State,
-)
-from replicax.theory.ground_state import GroundState
-from replicax.theory.models import (
-    Number,
-    RecurrentNetwork,
-    SphericalPerceptron,
-    SymmetricPerceptron,
-    check_fields,
-    choice,
-    parameter,
-)
-from replicax.vocabulary.limits import INFINITE, STAR, is_concrete
-from replicax.vocabulary.priors import Site
+from replicax.theory.models import Number, check_fields, choice, parameter
+from replicax.vocabulary.limits import INFINITE, is_concrete
+
+_PROBLEMS: dict[tuple[type, type], Callable] = {}
+_FUNCTIONALS: dict[tuple[type, type], Callable] = {}
 
 
-def _has_weights(model: Any) -> bool:
-    return all(hasattr(model, part) for part in ("prior", "factor", "weight"))
+def poses(ansatz: type, model: type) -> Callable:
+    """Register (model, ansatz) -> tuple of problems."""
+
+    def register(function: Callable) -> Callable:
+        _PROBLEMS[ansatz, model] = function
+        return function
+
+    return register
 
 
-def _require(model: Any, *names: str) -> None:
+def evaluates(ansatz: type, model: type) -> Callable:
+    """Register (model, ansatz, **order parameters) -> value of the functional."""
+
+    def register(function: Callable) -> Callable:
+        _FUNCTIONALS[ansatz, model] = function
+        return function
+
+    return register
+
+
+@functools.cache
+def _everything() -> None:
+    """Import the rooms of the theory, so that what they register is known."""
+    package = importlib.import_module("replicax.theory")
+    for room in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"replicax.theory.{room.name}")
+
+
+def _registered(table: dict[tuple[type, type], Callable], ansatz: Any, model: Any) -> Callable:
+    _everything()
+    for kind in type(ansatz).__mro__:
+        for owner in type(model).__mro__:
+            if (kind, owner) in table:
+                return table[kind, owner]
+    raise refuse(model, ansatz)
+
+
+def refuse(model: Any, ansatz: Any) -> ValueError:
+    """The error for a model that the ansatz says nothing about."""
+    name = getattr(model, "name", "") or type(model).__name__
+    return ValueError(f"ansatz {ansatz.name!r} is not available for {name}")
+
+
+def require(model: Any, *names: str) -> None:
     for name in names:
         if getattr(model, name) is None:
             raise ValueError(f"{name} is missing: {type(model).__name__} needs {name}=...")
-
-
-def _refuse(model: Any, ansatz: Any, where: str) -> ValueError:
-    name = getattr(model, "name", "") or type(model).__name__
-    return ValueError(f"ansatz {ansatz.name!r} is not available for {name}: it needs {where}")
 
 
 class Ansatz(eqx.Module):
@@ -57,12 +83,13 @@ class Ansatz(eqx.Module):
     def __check_init__(self) -> None:
         check_fields(self)
 
-    def problems(self, model: Any) -> tuple[Problem, ...]:
+    def problems(self, model: Any) -> tuple[Any, ...]:
         """The problems to solve for this model; the first one that has a solution is the answer."""
-        raise _refuse(model, self, "another model")
+        return _registered(_PROBLEMS, self, model)(model, self)
 
     def functional(self, model: Any, **order: Any) -> Array:
-        raise _refuse(model, self, "a model with an explicit functional")
+        """The free entropy at given order parameters."""
+        return _registered(_FUNCTIONALS, self, model)(model, self, **order)
 
 
 class RS(Ansatz):
@@ -70,65 +97,11 @@ class RS(Ansatz):
 
     name: ClassVar[str] = "rs"
 
-    def problems(self, model: Any) -> tuple[Problem, ...]:
-        if isinstance(model, RecurrentNetwork):
-            _require(model, "J_D")
-            return (FirstMoment(model),)
-        if not _has_weights(model):
-            raise _refuse(model, self, "a perceptron or a recurrent network")
-        _require(model, "alpha")
-        if isinstance(model, SymmetricPerceptron):
-            _require(model, "kappa")
-        symmetric = model.prior.even and model.factor.even
-        return (Bipartite(model, () if symmetric else (0.0,)),)
-
-    def functional(self, model: Any, *, q: Number, q_hat: Number | None = None, nodes: int = 256) -> Array:
-        r"""phi(q, q_hat) of binary and user-made weights; on the sphere q_hat defaults to its stationary value q/(1-q)^2."""
-        return _functional(model, (q,), (q_hat,), (0.0,), nodes)
-
 
 class OneRSB(Ansatz):
     """One step of replica symmetry breaking: q0 <= q1, Parisi parameter m.  (Here: the functional off its saddle point.)"""
 
     name: ClassVar[str] = "1rsb"
-
-    def problems(self, model: Any) -> tuple[Problem, ...]:
-        raise ValueError(
-            "ansatz '1rsb' is a functional here: evaluate it with rx.free_entropy(model, rx.OneRSB(), q0=.., ..)"
-        )
-
-    def functional(
-        self,
-        model: Any,
-        *,
-        q0: Number,
-        q1: Number,
-        q0_hat: Number,
-        q1_hat: Number,
-        m: Number,
-        nodes: int = 128,
-    ) -> Array:
-        """phi_1(q0, q1, q0_hat, q1_hat; m) per replica (binary weights)."""
-        return _functional(model, (q0, q1), (q0_hat, q1_hat), (0.0, jnp.asarray(m, float)), nodes)
-
-
-def _functional(model: Any, q: tuple, q_hat: tuple, ms: tuple, n: int) -> Array:
-    if not _has_weights(model):
-        raise ValueError(f"{type(model).__name__} has no functional of these order parameters")
-    spherical = model.prior.norm == "spherical"
-    if model.prior.norm == "free" or (spherical and len(q) > 1):
-        raise ValueError("the functional off the saddle is given for weights w = +-1, and RS on the sphere")
-    q = tuple(jnp.asarray(x, float) for x in q)
-    if q_hat[-1] is None:
-        if not spherical:
-            raise ValueError("q_hat is missing (only the sphere has it in closed form)")
-        q_hat = (q[0] / (1.0 - q[0]) ** 2,)
-    q_hat = tuple(jnp.asarray(x, float) for x in q_hat)
-    b = -0.5 * (1.0 + jnp.sqrt(1.0 + 4.0 * q_hat[0])) if spherical else jnp.zeros(())
-    overlaps = (q[0], *(y - x for x, y in zip(q[:-1], q[1:])))
-    conjugates = (q_hat[0], *(y - x for x, y in zip(q_hat[:-1], q_hat[1:])))
-    site = Site(conjugates, b, overlaps, 1.0 - q[-1], jnp.ones(()), jnp.zeros(()))
-    return Bipartite(model, ms).phi(State({}, jnp.zeros(0), dict(site=site)), n)
 
 
 class KRSB(Ansatz):
@@ -140,12 +113,39 @@ class KRSB(Ansatz):
         default=0, static=True, metadata=dict(doc="number of steps", numeric=False, choices=(0,))
     )
 
-    def problems(self, model: Any) -> tuple[Problem, ...]:
-        if not isinstance(model, SphericalPerceptron):
-            raise _refuse(model, self, "spherical-perceptron")
-        _require(model, "alpha")
-        below = RS().problems(model)
-        return (*below, GroundState(model)) if model.beta is INFINITE else below
+
+class Frozen(Ansatz):
+    """Above capacity: every configuration is its own cluster (q1 = 1), at the freezing temperature beta_c (m beta = beta_c).
+
+    The energy is that of the RS solution at beta_c and stays there for every larger beta.  Krauth & Mezard, J. Phys. France 50 (1989) 3057.
+    """
+
+    name: ClassVar[str] = "frozen"
+    sources: ClassVar[tuple[str, ...]] = ("krauth1989",)
+
+
+class FranzParisi(Ansatz):
+    """Entropy of the solutions at distance d of a typical reference with margin kappa_ref: S(d), the column `entropy`.
+
+    Franz & Parisi, J. Phys. I France 5 (1995) 1401; Huang & Kabashima, Phys. Rev. E 90 (2014) 052813, arXiv:1408.1784; Baldassi et al.,
+    PRL 127 (2021) 278301, arXiv:2107.01163.
+    """
+
+    name: ClassVar[str] = "franz-parisi"
+    sources: ClassVar[tuple[str, ...]] = ("huang2014", "baldassi2021")
+
+    d: Number | None = parameter(
+        None, low=0.0, high=0.5, open_low=True, doc="distance (1 - overlap)/2 from the reference"
+    )
+    kappa_ref: Number | None = parameter(None, doc="margin of the reference (default: that of the model)")
+
+
+class Pair(Ansatz):
+    """Annealed number of partners at distance d of one solution: (1/N) log E[pairs]/E[solutions], the column `entropy`."""
+
+    name: ClassVar[str] = "pair"
+
+    d: Number | None = parameter(None, low=0.0, high=1.0, open_low=True, doc="Hamming distance per weight")
 
 
 class LocalEntropy(Ansatz):
@@ -191,29 +191,7 @@ class LocalEntropy(Ansatz):
     def overlap(self) -> Number:
         return 1.0 - 2.0 * self.d if self.q1 is None else self.q1  # type: ignore[operator]
 
-    def problems(self, model: Any) -> tuple[Problem, ...]:
-        if not isinstance(model, RecurrentNetwork):
-            raise _refuse(model, self, "recurrent-network")
-        _require(model, "J_D")
-        if model.N is not INFINITE:
-            raise ValueError("N: local entropies are limits N = inf")
-        for name in ("eta", "field"):
-            value = getattr(model, name)
-            if is_concrete(value) and bool(jnp.any(jnp.asarray(value) != 0)):
-                raise ValueError(f"{name}: the replicated count is known for {name} = 0 only")
-            model = eqx.tree_at(
-                lambda m: m.J_D, model, jnp.where(jnp.asarray(value) == 0, model.J_D, jnp.nan)
-            )
-        scale = 1.0 if self.d is None else -2.0
-        if self.y is INFINITE:
-            return (ReplicaClusterLimit(model, self.overlap, scale),)  # type: ignore[arg-type]
-        if self.y is STAR:
-            return (ReplicaClusterStar(model, self.overlap, scale),)  # type: ignore[arg-type]
-        return (ReplicaCluster(model, self.overlap, self.y, scale),)  # type: ignore[arg-type]
-
-    def functional(self, model: Any, *, r1: Number, nodes: int = 192) -> Array:
-        """Phi(m = y, q1) of the recurrent network at a given conjugate r1 (finite y)."""
-        (problem,) = self.problems(model)
-        if not isinstance(problem, ReplicaCluster):
-            raise ValueError("y: the functional of r1 exists for a finite number of replicas")
-        return problem.phi(State({}, jnp.zeros(0), dict(r1=jnp.asarray(r1, float))), nodes)
+    @property
+    def scale(self) -> float:
+        """d(q1)/d(control)."""
+        return 1.0 if self.d is None else -2.0

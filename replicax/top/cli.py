@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     of_ansatz(new)
     of_points(new)
     new = command("threshold", _threshold, "the parameter at a threshold, the others given as name=value")
-    new.add_argument("threshold", metavar="THRESHOLD", help=", ".join(registry.THRESHOLDS))
+    new.add_argument("threshold", metavar="THRESHOLD", help=", ".join(registry.thresholds()))
     of_points(new)
     new = command("branch", _branch, "follow a solution through folds along name=start:stop")
     of_ansatz(new)
@@ -186,20 +186,23 @@ def _threshold(args: argparse.Namespace) -> int:
     check_writable(args.output)
     model = registry.find_model(args.model)
     definition = registry.find_threshold(args.threshold, model)
-    known = registry.parameters(model)
-    solved = known.pop(definition.parameter)
-    if solved.name in args.given:
-        value = args.given[solved.name]
-        raise ValueError(f"{solved.name} = {value}: threshold {args.threshold} solves for it; leave it out")
+    options = registry.threshold_parameters(definition)
+    known, solved = options | registry.parameters(model), definition.parameter
+    known.pop(solved, None)
+    if solved in args.given:
+        raise ValueError(
+            f"{solved} = {args.given[solved]}: threshold {args.threshold} solves for it; leave it out"
+        )
     points = read_points(args.given, args.points, known, f"{args.model} {args.threshold}")
 
     def make(values: dict[str, Any]) -> Any:
         for name in definition.needs:
             if name not in values:
                 raise ValueError(f"{name} is missing: {args.threshold} of {args.model} needs {name}=...")
-        return model(**values)
+        chosen, of_model = split(values, options)
+        return model(**of_model), chosen
 
-    table = answer_points(points, make, lambda m: threshold(m, args.threshold).table())
+    table = answer_points(points, make, lambda made: threshold(made[0], args.threshold, **made[1]).table())
     return _finish(args, table, all(table["converged"]))
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import replicax
-from replicax.answers.thresholds import THRESHOLDS
+from replicax.answers.thresholds import thresholds
 from replicax.theory.ansatz import Ansatz
 from replicax.theory.models import Model, allowed_range, check_parameter
 
@@ -111,15 +111,15 @@ def ansatze() -> dict[str, type]:
 
 
 def algorithms() -> Mapping[str, Any]:
-    from replicax.top.simulate import ALGORITHMS
+    from replicax.top import runs
 
-    return ALGORITHMS
+    return runs.algorithms()
 
 
 def figures() -> Mapping[str, Any]:
-    from replicax.top.figures import FIGURES
+    from replicax.top import figures as drawings
 
-    return FIGURES
+    return drawings.figures()
 
 
 def parameters(cls: type) -> dict[str, Parameter]:
@@ -130,7 +130,7 @@ def parameters(cls: type) -> dict[str, Parameter]:
 
 def thresholds_of(model: type) -> dict[str, Any]:
     """The thresholds of a model: name -> definition."""
-    return {name: by_model[model] for name, by_model in THRESHOLDS.items() if model in by_model}
+    return {name: by_model[model] for name, by_model in thresholds().items() if model in by_model}
 
 
 @functools.cache
@@ -187,11 +187,16 @@ def find_ansatz(name: str, model: type) -> type:
 
 def find_threshold(name: str, model: type) -> Any:
     """The definition of a threshold of the model; ValueError says which it has."""
-    if name in THRESHOLDS and model not in THRESHOLDS[name]:
+    by_model = look_up("threshold", name, thresholds())
+    if model not in by_model:
         has = ", ".join(thresholds_of(model)) or "none"
         raise ValueError(f"threshold {name} is not defined for {_name(model)}, which has: {has}")
-    look_up("threshold", name, THRESHOLDS)
-    return THRESHOLDS[name][model]
+    return by_model[model]
+
+
+def threshold_parameters(definition: Any) -> dict[str, Parameter]:
+    """The options of a threshold."""
+    return {name: Parameter(name, meta.get("default"), meta) for name, meta in definition.options.items()}
 
 
 def runs_of(model: type) -> dict[str, Any]:
@@ -254,8 +259,13 @@ def catalogue() -> dict[str, dict[str, dict[str, Any]]]:
         },
         "ansatze": {name: listed(cls) | dict(models=[m for m in models() if solves(cls, models()[m])])
                     for name, cls in ansatze().items()},
-        "thresholds": {name: dict(models=[f"{_name(m)} ({d.parameter})" for m, d in by_model.items()])
-                       for name, by_model in THRESHOLDS.items()},
+        "thresholds": {
+            name: dict(
+                models=[f"{_name(m)} ({d.parameter})" for m, d in by_model.items()],
+                parameters=described({k: p for d in by_model.values() for k, p in threshold_parameters(d).items()}),
+            )
+            for name, by_model in thresholds().items()
+        },
         "algorithms": {
             f"{name} {model}": dict(summary=algorithm.doc, parameters=described(run_parameters(run)))
             for name, algorithm in algorithms().items()

@@ -1,52 +1,19 @@
 """Simulations of a model object: the plain numbers of a model handed to the simulation wing.
 
-`ALGORITHMS` says which algorithm runs on which model, with which parameters; the command line and
-`replicax list` read it.
+`top.runs` says which algorithm runs on which model, with which parameters.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
-from replicax.simulation import (
-    Statistic,
-    enumerate_fixed_points,
-    enumerate_perceptron,
-    metropolis_perceptron,
-)
-from replicax.simulation.enumeration import MAX_N
-from replicax.simulation.fixed_points import MAX_N as MAX_N_NETWORK
-from replicax.simulation.instances import PATTERNS
+from replicax.simulation import Statistic
 from replicax.theory.models import Model, allowed_range, check_parameter
+from replicax.top.runs import Run, algorithms
 from replicax.vocabulary.limits import INFINITE, is_concrete
-
-
-class Run(NamedTuple):
-    """One algorithm on one model.
-
-    function    (plain parameters of the model, keywords) -> dict of `Statistic`
-    parameters  name -> metadata as in the fields of models: default, doc, and low, high, integer; or
-                choices; or boolean
-    arrays      fields of the model that may be sequences: then every Statistic holds arrays
-    """
-
-    function: Callable[..., dict[str, Statistic]]
-    parameters: Mapping[str, Mapping[str, Any]]
-    arrays: tuple[str, ...] = ()
-
-
-class Algorithm(NamedTuple):
-    """A simulation: one line of documentation, and the models (by their registry names) it runs on."""
-
-    doc: str
-    runs: Mapping[str, Run]
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        return tuple(self.runs)
 
 
 class Simulation(dict[str, Any]):
@@ -76,60 +43,6 @@ class Simulation(dict[str, Any]):
         return "\n".join([head, *(f"  {name:<{width}}  {value!r}" for name, value in self.items())])
 
 
-def _integer(default: int, low: int, high: float, doc: str) -> dict[str, Any]:
-    return dict(default=default, low=low, high=high, integer=True, numeric=True, doc=doc)
-
-
-def _network(*, strict: bool, **keywords: Any) -> dict[str, Statistic]:
-    return enumerate_fixed_points(ties="satisfied" if strict else "violated", **keywords)
-
-
-_KEY = dict(default=0, low=0, high=np.inf, integer=True, numeric=True, doc="seed")
-_PATTERNS = dict(default=PATTERNS[0], choices=PATTERNS, numeric=False, doc="law of the patterns")
-_STRICT = dict(default=False, boolean=True, numeric=False, doc="a pattern with Delta = kappa is violated")
-_STRICT_NETWORK = _STRICT | dict(doc="the other convention: a spin with zero total field is not violated")
-
-_ENUMERATE = dict(
-    N=_integer(17, 1, MAX_N, "number of weights; the time doubles with each"),
-    samples=_integer(100, 1, np.inf, "number of instances"),
-    key=_KEY,
-    patterns=_PATTERNS,
-    strict=_STRICT,
-)
-_ENUMERATE_NETWORK = dict(
-    N=_integer(14, 2, MAX_N_NETWORK, "number of spins; the default is the N of the model, where finite"),
-    samples=_integer(100, 1, np.inf, "number of networks"),
-    key=_KEY,
-    strict=_STRICT_NETWORK,
-)
-_METROPOLIS = dict(
-    N=_integer(500, 1, 2**20, "number of weights"),
-    samples=_integer(8, 1, np.inf, "number of instances"),
-    key=_KEY,
-    sweeps=_integer(300, 4, np.inf, "measured sweeps of N proposals"),
-    warmup=_integer(100, 0, np.inf, "sweeps before these"),
-    chains=_integer(2, 1, np.inf, "independent chains on each instance; 1: no q"),
-    patterns=_PATTERNS,
-    strict=_STRICT,
-)
-
-#: name -> what it does, and on which models
-ALGORITHMS: dict[str, Algorithm] = {
-    "enumeration": Algorithm(
-        "all 2^N states of every instance, exact",
-        {
-            "binary-perceptron": Run(enumerate_perceptron, _ENUMERATE),
-            "symmetric-perceptron": Run(enumerate_perceptron, _ENUMERATE),
-            "recurrent-network": Run(_network, _ENUMERATE_NETWORK, arrays=("J_D",)),
-        },
-    ),
-    "metropolis": Algorithm(
-        "single-flip Monte Carlo at finite beta (equilibrates at beta <= 1.5; watch r_hat)",
-        {"binary-perceptron": Run(metropolis_perceptron, _METROPOLIS)},
-    ),
-}
-
-
 def simulate(model: Model, algorithm: str = "enumeration", **params: Any) -> Simulation:
     """Simulate `model` at finite N: {observable: Statistic}, natural logs, per weight or spin as in `solve`.
 
@@ -139,7 +52,7 @@ def simulate(model: Model, algorithm: str = "enumeration", **params: Any) -> Sim
                   phi_typical, ..; see `enumerate_fixed_points`
     metropolis    binary-perceptron at finite beta: energy and q; see `metropolis_perceptron`
 
-    params: see `ALGORITHMS`; common are N, samples, key = 0, strict = False (True: the other convention for
+    params: see `top.runs`; common are N, samples, key = 0, strict = False (True: the other convention for
     ties). P = round(alpha N). The fields of the model are single numbers here (J_D may be a sequence). Raises
     ValueError naming the argument, its value and what is allowed.
     """
@@ -164,10 +77,11 @@ def simulate(model: Model, algorithm: str = "enumeration", **params: Any) -> Sim
 
 
 def find_run(model: Any, algorithm: str) -> Run:
-    """The entry of `ALGORITHMS` for this model; ValueError where there is none."""
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"algorithm = {algorithm!r} is not one of {', '.join(ALGORITHMS)}")
-    runs, name = ALGORITHMS[algorithm].runs, getattr(model, "name", "") or type(model).__name__
+    """The entry of `top.runs` for this model; ValueError where there is none."""
+    known = algorithms()
+    if algorithm not in known:
+        raise ValueError(f"algorithm = {algorithm!r} is not one of {', '.join(known)}")
+    runs, name = known[algorithm].runs, getattr(model, "name", "") or type(model).__name__
     if name not in runs or not isinstance(model, Model):
         raise ValueError(f"model = {name} is not allowed: {algorithm} runs on {', '.join(runs)}")
     return runs[name]

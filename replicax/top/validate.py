@@ -29,8 +29,8 @@ from replicax.top.finite_size import (
     number_of_samples,
     seed_of,
 )
+from replicax.top.runs import algorithms as all_algorithms
 from replicax.top.simulate import (
-    ALGORITHMS,
     check_options,
     find_run,
     plain_parameters,
@@ -119,7 +119,7 @@ def validate(
     """
     find_run(model, algorithm or "enumeration")
     plain = plain_parameters(model)
-    chains = model.name in ALGORITHMS["metropolis"].runs and 0.0 < plain["beta"] <= MAX_BETA_METROPOLIS
+    chains = model.name in all_algorithms()["metropolis"].runs and 0.0 < plain["beta"] <= MAX_BETA_METROPOLIS
     algorithms = [algorithm] if algorithm else ["enumeration", "metropolis"] if chains else ["enumeration"]
     known = {name: dict(find_run(model, name).parameters) for name in algorithms}
     given = {k: v for k, v in dict(N=N, samples=samples).items() if v is not None}

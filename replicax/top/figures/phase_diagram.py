@@ -1,20 +1,16 @@
-"""Figures: theory as lines, simulation as points with error bars; each writes a PNG and the data behind it.
+"""The phase diagram of the binary perceptron."""
 
-A figure is a function (quick) -> (matplotlib Figure, xarray.Dataset); `FIGURES` is the table that `replicax figure` and
-`replicax list` read.
-"""
-
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from replicax.answers.lines.perceptron import first_moment_capacity
 from replicax.answers.solve import solve
-from replicax.answers.sweep import save_dataset, sweep
-from replicax.answers.thresholds import first_moment_capacity, threshold
+from replicax.answers.sweep import sweep
+from replicax.answers.thresholds import threshold
 from replicax.theory.ansatz import RS
 from replicax.theory.models import BinaryPerceptron
+from replicax.top.figures import drawn
 from replicax.top.validate import enumeration_points
 
 #: margins of the slices, and where along them the enumeration is done (fractions of alpha_c)
@@ -22,22 +18,7 @@ _SLICES = (-1.0, -0.5, 0.0, 0.5)
 _FRACTIONS = (0.25, 0.5, 0.75)
 
 
-def figure(name: str, folder: str | Path = ".", *, quick: bool = False) -> list[Path]:
-    """Draw the figure `name` (see `FIGURES`) into `folder`: NAME.png and NAME.nc; returns both paths.
-
-    quick: coarser grids and fewer samples.  Raises ValueError for an unknown name.
-    """
-    if name not in FIGURES:
-        raise ValueError(f"figure {name!r} is unknown; there are {', '.join(FIGURES)}")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    drawing, data = FIGURES[name](quick)
-    image, table = folder / f"{name}.png", folder / f"{name}.nc"
-    drawing.savefig(image, dpi=160)
-    save_dataset(data, table)
-    return [image, table]
-
-
+@drawn("phase-diagram")
 def phase_diagram(quick: bool = False) -> tuple[Any, Any]:
     """Entropy of the binary perceptron over (alpha, kappa), its capacity alpha_c(kappa), and exact enumeration.
 
@@ -121,7 +102,3 @@ def phase_diagram(quick: bool = False) -> tuple[Any, Any]:
         },
     ).assign_coords(margin=("margin", margins, dict(definition="kappa of the capacity line", units="1")))
     return drawing, data
-
-
-#: every figure by its name
-FIGURES: dict[str, Callable[[bool], tuple[Any, Any]]] = {"phase-diagram": phase_diagram}

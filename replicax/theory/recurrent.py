@@ -1,0 +1,216 @@
+r"""The recurrent network: first moment of the number of fixed points, and clusters of y replicas."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import Array
+
+from replicax.theory.ansatz import RS, LocalEntropy, evaluates, poses, require
+from replicax.theory.free_entropy import Problem, State
+from replicax.theory.models import Number, RecurrentNetwork
+from replicax.vocabulary.levels import Level, Moments, tower
+from replicax.vocabulary.limits import INFINITE, STAR, is_concrete
+
+
+class FirstMoment(Problem):
+    """The annealed count of the recurrent network: no unknowns, one level over the symmetric part of the couplings."""
+
+    model: RecurrentNetwork
+
+    nodes: ClassVar[int] = 128
+    size: ClassVar[int] = 0
+
+    def starts(self) -> tuple[Array, ...]:
+        return (jnp.zeros(0),)
+
+    def state(self, x: Array, n: int) -> State:
+        zero = jnp.zeros(())
+        return State(dict(q=zero, q_hat=zero), x, {})
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        return (self.model.count.moments(n).value,)
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        energy, entropy = self.thermal(state, phi, n)
+        return dict(energy=energy, entropy=entropy)
+
+
+class ReplicaCluster(Problem):
+    r"""m replicas of the recurrent network at mutual overlap q1 (q0 = 0), r1 stationary: Phi(m, q1) per replica.
+
+        Phi = -(1/2) r1 (1 - q1) - (1/2) m q1 r1 + level(F, (r1, q1), m)(0, 0)
+
+    Coordinate: log r1; the residual compares the overlap <(d_y F)^2> that r1 produces with the one asked for.
+    """
+
+    model: RecurrentNetwork
+    q1: Array
+    m: Array
+    #: d(q1)/d(control): the slope is the derivative in the control that the user gave (q1, or d = (1-q1)/2)
+    scale: float = eqx.field(static=True, default=1.0)
+
+    nodes: ClassVar[int] = 96
+    largest_block: ClassVar[int] = 64
+    size: ClassVar[int] = 1
+
+    def starts(self) -> tuple[Array, ...]:
+        near = jnp.log(_frozen_r1(self.q1, self.m))
+        return (near[None], near[None] - 3.0, near[None] + 3.0)
+
+    def _tower(self, r1: Array, n: int) -> Moments:
+        terminal = self.model.pair_field(1.0 - self.q1)
+        return tower(terminal, (Level((r1, jnp.asarray(self.q1, float)), self.m),), n)
+
+    def state(self, x: Array, n: int) -> State:
+        r1 = jnp.exp(x[0])
+        out = self._tower(r1, n)
+        # 1 - q1 = <sech^2>, the curvature: both sides of the logit without cancellation
+        actual, rest = out.overlap[0][0], out.curvature[0]
+        residual = jnp.log(actual) - jnp.log(rest) - jnp.log(self.q1) + jnp.log1p(-self.q1)
+        q1 = jnp.asarray(self.q1, float)
+        return State(dict(q1=q1, r1=r1), residual[None], dict(r1=r1, tower=out))
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        r1, q1 = state.parts["r1"], self.q1
+        return (-0.5 * r1 * (1.0 - q1) - 0.5 * self.m * q1 * r1, self._tower(r1, n).value)
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        m = jnp.asarray(self.m, float)
+        by_m = self.partial(lambda p: p.m, state, n)
+        internal = phi + m * by_m
+        columns = dict(entropy=internal, S_I=internal, S_E=-m * m * by_m, y=m)
+        columns["slope"] = self.scale * self.partial(lambda p: p.q1, state, n)
+        columns["energy"] = self.thermal(state, phi, n)[0]
+        columns["replicon"] = self._stability(state.parts["tower"])
+        return columns
+
+    def _stability(self, out: Moments) -> Array:
+        """q0 = 0 is locally stable where 1 - (X_uv^2 + |X_uu X_vv|)/m^2 > 0, X the Hessian of log G in constant fields (u, v).
+
+        (m^2 - X_uv^2)^2 > X_uu^2 X_vv^2 and m^2 > X_uv^2, from the second order in (q0, r0) of the functional with q0 > 0; X/m is
+        the Hessian of the level (odd parts vanish by the joint reflection).
+        """
+        (uu, uv), (_, vv) = out.hessian
+        return 1.0 - uv**2 - jnp.abs(uu * vv)
+
+
+def _frozen_r1(q1: Array, m: Array | float) -> Array:
+    """A first guess: at large m every site freezes at magnetisation sqrt(q1) = tanh(m r1 sqrt(q1)), helped by its raw field."""
+    centre = jnp.sqrt(jnp.asarray(q1, float))
+    return 0.7 * jnp.arctanh(centre) / (centre * m)
+
+
+class ReplicaClusterStar(Problem):
+    """`ReplicaCluster` at the m where the complexity vanishes, S_E = -m^2 d Phi/dm = 0: Phi = S_I is least there.
+
+    Coordinates: log r1, log m.
+    """
+
+    model: RecurrentNetwork
+    q1: Array
+    scale: float = eqx.field(static=True, default=1.0)
+
+    nodes: ClassVar[int] = 96
+    largest_block: ClassVar[int] = 64
+    size: ClassVar[int] = 2
+
+    def starts(self) -> tuple[Array, ...]:
+        return tuple(
+            jnp.log(jnp.stack([_frozen_r1(self.q1, m), jnp.asarray(m)]))
+            for m in (8.0, 20.0, 3.0, 60.0, 200.0)
+        )
+
+    def _cluster(self, m: Array) -> ReplicaCluster:
+        return ReplicaCluster(self.model, self.q1, m, self.scale)
+
+    def state(self, x: Array, n: int) -> State:
+        m = jnp.exp(x[1])
+        cluster = self._cluster(m)
+        state = cluster.state(x[:1], n)
+        complexity = -m * cluster.partial(lambda p: p.m, state, n)
+        return State(
+            state.order, jnp.concatenate([state.residual, complexity[None]]), state.parts | dict(m=m)
+        )
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        return self._cluster(state.parts["m"]).terms(state, n)
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        columns = self._cluster(state.parts["m"]).columns(state, phi, n)
+        return columns | dict(entropy=phi, S_I=phi, S_E=jnp.zeros_like(phi))
+
+
+class ReplicaClusterLimit(Problem):
+    r"""m -> inf of `ReplicaCluster`: Phi = F(y, x) - y sqrt(q1), stationary in both fields (they are frozen).
+
+    Equals h2(d_c) + max_x [(1-d_c) log Phi(J_D + x) + d_c log Phi(J_D - x)]/sqrt(1-q1), d_c = (1 - sqrt(q1))/2 at beta = inf.
+    Coordinates: y and x/sqrt(1-q1).
+    """
+
+    model: RecurrentNetwork
+    q1: Array
+    scale: float = eqx.field(static=True, default=1.0)
+
+    nodes: ClassVar[int] = 0
+    size: ClassVar[int] = 2
+
+    def starts(self) -> tuple[Array, ...]:
+        y = jnp.arctanh(jnp.sqrt(jnp.asarray(self.q1, float)))
+        return (jnp.stack([y, jnp.zeros(())]), jnp.stack([0.5 * y, jnp.ones(())]))
+
+    def state(self, x: Array, n: int) -> State:
+        terminal, scale = self.model.pair_field(1.0 - self.q1), jnp.sqrt(1.0 - self.q1)
+        y, field = x[0], scale * x[1]
+        _, (by_y, by_x), _ = terminal.derivatives(y, field)
+        centre = jnp.sqrt(jnp.asarray(self.q1, float))
+        residual = jnp.stack([jnp.arctanh(by_y) - jnp.arctanh(centre), scale * by_x])
+        return State(dict(q1=jnp.asarray(self.q1, float)), residual, dict(y=y, x=field))
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        y, x = state.parts["y"], state.parts["x"]
+        return (self.model.pair_field(1.0 - self.q1)(y, x), -y * jnp.sqrt(self.q1))
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        """Every site pins its field to 1/sqrt(m), so S_E = -(1/2) log m -> -inf: the limit bounds S_I from above."""
+        columns = dict(entropy=phi, S_I=phi, S_E=jnp.full_like(phi, -jnp.inf), y=jnp.full_like(phi, jnp.inf))
+        columns["slope"] = self.scale * self.partial(lambda p: p.q1, state, n)
+        columns["energy"] = self.thermal(state, phi, n)[0]
+        return columns
+
+
+@poses(RS, RecurrentNetwork)
+def first_moment(model: RecurrentNetwork, ansatz: RS) -> tuple[Problem, ...]:
+    require(model, "J_D")
+    return (FirstMoment(model),)
+
+
+@poses(LocalEntropy, RecurrentNetwork)
+def clusters(model: RecurrentNetwork, ansatz: LocalEntropy) -> tuple[Problem, ...]:
+    """y replicas at overlap q1, q0 = 0."""
+    require(model, "J_D")
+    if ansatz.ensemble != "replicas":
+        raise ValueError(f"ensemble = {ansatz.ensemble!r}: the recurrent network has replicas only")
+    if model.N is not INFINITE:
+        raise ValueError("N: local entropies are limits N = inf")
+    for name in ("eta", "field"):
+        value = getattr(model, name)
+        if is_concrete(value) and bool(jnp.any(jnp.asarray(value) != 0)):
+            raise ValueError(f"{name}: the replicated count is known for {name} = 0 only")
+        model = eqx.tree_at(lambda m: m.J_D, model, jnp.where(jnp.asarray(value) == 0, model.J_D, jnp.nan))
+    if ansatz.y is INFINITE:
+        return (ReplicaClusterLimit(model, ansatz.overlap, ansatz.scale),)  # type: ignore[arg-type]
+    if ansatz.y is STAR:
+        return (ReplicaClusterStar(model, ansatz.overlap, ansatz.scale),)  # type: ignore[arg-type]
+    return (ReplicaCluster(model, ansatz.overlap, ansatz.y, ansatz.scale),)  # type: ignore[arg-type]
+
+
+@evaluates(LocalEntropy, RecurrentNetwork)
+def _cluster_functional(
+    model: RecurrentNetwork, ansatz: LocalEntropy, *, r1: Number, nodes: int = 192
+) -> Array:
+    """Phi(m = y, q1) of the recurrent network at a given conjugate r1 (finite y)."""
+    (problem,) = clusters(model, ansatz)
+    if not isinstance(problem, ReplicaCluster):
+        raise ValueError("y: the functional of r1 exists for a finite number of replicas")
+    return problem.phi(State({}, jnp.zeros(0), dict(r1=jnp.asarray(r1, float))), nodes)
