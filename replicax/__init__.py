@@ -18,6 +18,7 @@ _ROOMS = {
         "Model", "Perceptron", "BinaryPerceptron", "SymmetricPerceptron", "SphericalPerceptron", "RecurrentNetwork",
     ),
     "vocabulary.priors": ("Prior", "Binary", "Spherical"),
+    "vocabulary.labels": ("Labels", "Teacher"),
     "vocabulary.factors": ("Factor", "HardMargin", "Errors", "SquaredHinge", "Rectangle", "UFunction"),
     "theory.ansatz": ("Ansatz", "RS", "Frozen", "OneRSB", "KRSB", "FranzParisi", "Pair", "LocalEntropy"),
     "answers.solve": ("solve", "Solution"),

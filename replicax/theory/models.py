@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from replicax.vocabulary.factors import Errors, Factor, HardMargin, Rectangle, SquaredHinge, UFunction
+from replicax.vocabulary.labels import Labels, Teacher
 from replicax.vocabulary.limits import INFINITE, is_concrete, number
 from replicax.vocabulary.priors import Binary, Prior, Spherical
 from replicax.vocabulary.recurrent import FixedPointCount, PairField
@@ -92,12 +93,14 @@ class Perceptron(Model):
 
         phi = (1/N) E log sum_W P(W) prod_mu exp(-beta l(Delta^mu)),   Delta^mu = W.xi^mu/sqrt(N),   P = alpha N patterns.
 
-    alpha: patterns per weight; prior: `Prior` of one weight; factor: `Factor` on one stability.
+    alpha: patterns per weight; prior: `Prior` of one weight; factor: `Factor` on one stability; labelling: `Labels`, None for random
+    ones.
     """
 
     alpha: Number = parameter(low=0.0, doc="patterns per weight, P/N")
     prior: Prior  # pyright: ignore[reportGeneralTypeIssues]
     factor: Factor  # pyright: ignore[reportGeneralTypeIssues]
+    labelling: Labels | None = None
 
     @property
     def weight(self) -> Number:
@@ -120,7 +123,11 @@ class BinaryPerceptron(Model):
     beta: Number = parameter(
         INFINITE, low=0.0, infinite=True, doc="inverse temperature of the number of errors"
     )
-    labels: str = choice("random", doc="how labels are made")
+    labels: str = choice("random", "teacher", doc="how labels are made")
+
+    @property
+    def labelling(self) -> Labels | None:
+        return Teacher() if self.labels == "teacher" else None
 
     @property
     def prior(self) -> Prior:
@@ -177,7 +184,11 @@ class SphericalPerceptron(Model):
     kappa: Number = parameter(0.0, doc="margin")
     beta: Number = parameter(INFINITE, low=0.0, infinite=True, doc="inverse temperature of the loss")
     loss: str = choice("errors", "squared-hinge", doc="the loss at finite beta, and of the ground state")
-    labels: str = choice("random", doc="how labels are made")
+    labels: str = choice("random", "teacher", doc="how labels are made")
+
+    @property
+    def labelling(self) -> Labels | None:
+        return Teacher() if self.labels == "teacher" else None
 
     @property
     def prior(self) -> Prior:

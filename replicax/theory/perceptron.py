@@ -3,12 +3,13 @@ r"""Perceptrons of any weights and constraint: the map and the functional at k+1
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from replicax.theory.ansatz import RS, OneRSB, evaluates, poses, refuse, require
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.models import Model, Number, SymmetricPerceptron
-from replicax.vocabulary.levels import Level, tower
+from replicax.vocabulary.labels import Labels
+from replicax.vocabulary.levels import Level, Moments, is_frozen, tower
 from replicax.vocabulary.priors import Site, increments
 
 #: a conjugate below this (times alpha) is zero: beta = 0, constraints that ask nothing
@@ -19,7 +20,8 @@ class Bipartite(Problem):
     """Weights on one side, patterns on the other: perceptrons of any prior and factor, at k+1 levels with given m.
 
     Coordinates: x_i = log of the increment of q^_i per pattern and weight (in units of the multiplier on the sphere), so that alpha = 0 is an
-    ordinary point; then b/alpha where the norm of the weights is free.  Without levels (symmetric constraints) q = q^ = 0.
+    ordinary point; then b/alpha where the norm of the weights is free; then log of R^ per pattern and weight where a teacher made the labels.
+    Without levels (symmetric constraints) q = q^ = 0.
     """
 
     model: Any
@@ -29,46 +31,72 @@ class Bipartite(Problem):
     nodes: ClassVar[int] = 128
 
     @property
+    def labels(self) -> Labels | None:
+        return getattr(self.model, "labelling", None)
+
+    @property
     def size(self) -> int:
-        return len(self.ms) + (self.model.prior.norm == "free")
+        return len(self.ms) + (self.model.prior.norm == "free") + (self.labels is not None)
 
     @property
     def counts(self) -> bool:
         return self.model.prior.norm != "spherical"
 
-    def starts(self) -> tuple[Array, ...]:
-        """Left of the root: the first iterate of the map, conjugate = squared score at q = 0; then a wide scan."""
+    def first(self) -> Array:
+        """Left of the root: the first iterate of the map, conjugates = squared score (score along the teacher) at q = R = 0."""
         _, (score,), _ = self.model.factor.terminal(jnp.ones(())).derivatives(jnp.zeros(()))
-        first = jnp.log(score**2 + TINY)
-        return tuple(jnp.full(self.size, x) for x in (first, first + 2.0, first - 3.0, 0.0, 4.0))
+        start = jnp.full(self.size, jnp.log(score**2 + TINY))
+        if self.labels is None:
+            return start
+        _, signal = self.labels.tilt(jnp.zeros(()), jnp.ones(()), jnp.ones(())).density(jnp.zeros(()))
+        return start.at[-1].set(jnp.log(jnp.abs(score * signal) + TINY))
+
+    def starts(self) -> tuple[Array, ...]:
+        """The first iterate of the map; then a wide scan."""
+        first = self.first()
+        flat = tuple(jnp.full(self.size, x) for x in (0.0, 4.0))
+        return (first, first + 2.0, first - 3.0, *flat)
+
+    def iterate(self, x: Array, steps: int) -> Array:
+        """x after some steps of the map itself (coarse nodes): towards the stable solution on its side."""
+        n = self.nodes // 4
+        return lax.fori_loop(0, steps, lambda _, y: y - self.state(y, n).residual, x)
 
     def state(self, x: Array, n: int) -> State:
-        model, levels = self.model, len(self.ms)
+        model, levels, labels = self.model, len(self.ms), self.labels
         alpha = jnp.asarray(model.weight, float)
         free = model.prior.norm == "free"
         b = alpha * x[levels] if free else jnp.zeros(())
-        site = model.prior.site(tuple(alpha * jnp.exp(x[i]) for i in range(levels)), b, self.ms, n)
-        terminal = model.factor.terminal(site.complement)
-        factor = tower(terminal, tuple(Level((v,), m) for v, m in zip(site.overlaps, self.ms)), n)
+        field = None if labels is None else alpha * jnp.exp(x[-1])
+        site = model.prior.site(tuple(alpha * jnp.exp(x[i]) for i in range(levels)), b, self.ms, n, field)
+        factor = self._factor(site, n)
         asked = increments(factor)
         residual = [
             # log(q^_i/alpha) of the site against that of the factor; the site may rescale its coordinate
-            jnp.log(jnp.exp(x[i]) * _ratio(site.conjugates[i], alpha * jnp.exp(x[i])) + TINY)
-            - jnp.log(asked[i] + TINY)
+            _compare(x[i], site.conjugates[i], alpha, asked[i])
             for i in range(levels)
         ]
         if free:
             residual.append(x[levels] - factor.curvature[0])
-        q = jnp.cumsum(jnp.stack((*site.overlaps, jnp.zeros(()))))
-        q_hat = jnp.cumsum(jnp.stack((*site.conjugates, jnp.zeros(()))))
-        order = _named(q[:-1], q_hat[:-1])
+        if labels is not None:
+            residual.append(_compare(x[-1], site.R_hat, alpha, factor.cross))
+        order = _named(site, self.ms)
         if free:
             order["Q"], order["b"] = site.norm, site.b
+        if labels is not None:
+            order["R"], order["R_hat"] = site.R, site.R_hat
         parts = dict(
             site=site,
+            factor=factor,
             replicon=1.0 - alpha * site.curvature2 * factor.curvature2[0],
         )
         return State(order, jnp.stack(residual) if residual else jnp.zeros(0), parts)
+
+    def _factor(self, site: Site, n: int) -> Moments:
+        """The factor's tower at the overlaps of the site, under the tilt of the labels."""
+        levels = tuple(Level((v,), m) for v, m in zip(site.overlaps, self.ms))
+        tilt = None if self.labels is None else self.labels.tilt(site.R, site.overlaps[0], site.rest)
+        return tower(self.model.factor.terminal(site.complement), levels, n, tilt=tilt)
 
     def absent(self, n: int) -> Array:
         """The residual rises from -inf; if it is still negative where q = 1 it has no root (constraints at beta = inf), but for a pair
@@ -85,31 +113,50 @@ class Bipartite(Problem):
         columns = dict(replicon=state.parts["replicon"])
         if hasattr(self.model, "beta"):
             columns["energy"], columns["entropy"] = self.thermal(state, phi, n)
+        if self.labels is not None:
+            columns |= self.errors(state)
         return columns
+
+    def errors(self, state: State) -> dict[str, Array]:
+        """Clean test errors arccos(R)/pi of one solution and arccos(R/sqrt(q))/pi of the barycentre (of one level of overlaps)."""
+        site = state.parts["site"]
+        angle = lambda rest: jnp.arctan2(jnp.sqrt(rest), site.R) / jnp.pi
+        return dict(eps=angle(site.complement + site.rest), eps_bary=angle(site.rest))
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         site, model = state.parts["site"], self.model
         q = q_hat = coupling = jnp.zeros(())
         for overlap, conjugate, m in zip(site.overlaps, site.conjugates, self.ms):
+            if is_frozen(m):  # lim m [(q + overlap/m)(q^ + conjugate/m) - q q^]
+                coupling = coupling + q * conjugate + q_hat * overlap
+                continue
             coupling = coupling + m * ((q + overlap) * (q_hat + conjugate) - q * q_hat)
             q, q_hat = q + overlap, q_hat + conjugate
         norm = site.norm * site.b if model.prior.norm == "free" else 0.0
-        value = model.prior.value(site.conjugates, site.b, self.ms, n)
-        levels = tuple(Level((v,), m) for v, m in zip(site.overlaps, self.ms))
-        energetic = tower(model.factor.terminal(site.complement), levels, n).value
-        return (-0.5 * (q_hat * site.complement + coupling + norm), value, model.weight * energetic)
+        along = 0.0 if self.labels is None else site.R * site.R_hat
+        value = model.prior.value(site.conjugates, site.b, self.ms, n, site.R_hat)
+        energetic = self._factor(site, n).value
+        return (-0.5 * (q_hat * site.complement + coupling + norm) - along, value, model.weight * energetic)
 
 
-def _ratio(a: Array, b: Array) -> Array:
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1.0), 1.0)
+def _compare(x: Array, conjugate: Array, alpha: Array, asked: Array) -> Array:
+    """log(conjugate/alpha) - log(asked) where conjugate = alpha exp(x) times a factor; also at alpha = 0."""
+    coordinate = alpha * jnp.exp(x)
+    ratio = jnp.where(coordinate > 0, conjugate / jnp.where(coordinate > 0, coordinate, 1.0), 1.0)
+    return jnp.log(jnp.exp(x) * ratio + TINY) - jnp.log(asked + TINY)
 
 
-def _named(q: Array, q_hat: Array) -> dict[str, Array]:
-    """q, q_hat for one level (or none); q0, q1, .. for more."""
-    if q.shape[0] <= 1:
-        zero = jnp.zeros(())
-        return dict(q=q[0] if q.shape[0] else zero, q_hat=q_hat[0] if q.shape[0] else zero)
-    return {f"q{i}": v for i, v in enumerate(q)} | {f"q{i}_hat": v for i, v in enumerate(q_hat)}
+def _named(site: Site, ms: tuple) -> dict[str, Array]:
+    """q, q_hat for one level (or none); q0, q1, .. for more (behind an m = inf level q1 = q0)."""
+    values: dict[str, list[Array]] = {"": [], "_hat": []}
+    for kind, increments_ in zip(values, (site.overlaps, site.conjugates)):
+        total = jnp.zeros(())
+        for increment, m in zip(increments_, ms):
+            total = total if is_frozen(m) else total + increment
+            values[kind].append(total)
+    if len(ms) <= 1:
+        return {f"q{kind}": v[0] if v else jnp.zeros(()) for kind, v in values.items()}
+    return {f"q{i}{kind}": x for kind, v in values.items() for i, x in enumerate(v)}
 
 
 @poses(RS, Model)

@@ -105,11 +105,25 @@ class Level(NamedTuple):
     m: float | Array
 
 
+def is_frozen(m: float | Array) -> bool:
+    """True for m = inf, which is part of the structure (a float), not a value."""
+    return isinstance(m, float) and bool(np.isinf(m))
+
+
+class Tilt(NamedTuple):
+    """A weight on the standard normal z of the outermost, plain level (labels of a teacher): density(z) = (log weight, score of the
+    teacher's field); it bends at z = 0 over `width`.
+    """
+
+    density: Callable[[Array], tuple[Array, Array]]
+    width: Array
+
+
 class Moments(NamedTuple):
     """What a tower returns; lists run from the outermost level inwards, tuples over the components of the field.
 
     value, score[c] and hessian[c][d]: the outermost function f_{-1} and its derivatives; overlap[i][c], gap[i][c] (at an
-    m = inf level gap is lim m gap), curvature[c] = <f_k''>, curvature2[c] = <f_k''^2>.
+    m = inf level gap is lim m gap), curvature[c] = <f_k''>, curvature2[c] = <f_k''^2>; cross: <f_0' (score of the tilt)>, 0 without one.
     """
 
     value: Array
@@ -119,11 +133,17 @@ class Moments(NamedTuple):
     gap: tuple[Fields, ...]
     curvature: Fields
     curvature2: Fields
+    cross: Array | float = 0.0
 
 
-def tower(terminal: Terminal, levels: tuple[Level, ...], n: int, h: Fields | None = None) -> Moments:
-    """The tower of `levels` (outermost first) over `terminal`, at field h (default 0), with n nodes a bend and level."""
-    even = terminal.even and h is None  # the joint reflection holds around the origin only
+def tower(
+    terminal: Terminal, levels: tuple[Level, ...], n: int, h: Fields | None = None, tilt: Tilt | None = None
+) -> Moments:
+    """The tower of `levels` (outermost first) over `terminal`, at field h (default 0), with n nodes a bend and level.
+
+    tilt: a weight on the outermost level, which is plain (m = 0) and has one component.
+    """
+    even = terminal.even and h is None and tilt is None  # the joint reflection holds around the origin only
     if h is None:
         h = (jnp.zeros(()),) * terminal.components
     if isinstance(terminal, Quadratic):
@@ -137,9 +157,9 @@ def tower(terminal: Terminal, levels: tuple[Level, ...], n: int, h: Fields | Non
     def inner(*fields: Array) -> Moments:
         return tower(terminal, deeper, n, fields)
 
-    if isinstance(level.m, float) and np.isinf(level.m):
+    if is_frozen(level.m):
         return _envelope(terminal, inner, level, h)
-    return _quadrature(terminal, inner, level, h, n, even)
+    return _quadrature(terminal, inner, level, h, n, even, tilt)
 
 
 def _quadratic(terminal: Quadratic, levels: tuple[Level, ...], h: Fields) -> Moments:
@@ -149,7 +169,7 @@ def _quadratic(terminal: Quadratic, levels: tuple[Level, ...], h: Fields) -> Mom
     for (v,), m in reversed(levels):
         if isinstance(m, float) and m == 0.0:
             ratio, value = jnp.ones(()), value + 0.5 * a * v
-        elif isinstance(m, float) and np.isinf(m):
+        elif is_frozen(m):
             ratio = 1.0 - a * v
         else:
             ratio = 1.0 - m * a * v
@@ -160,7 +180,7 @@ def _quadratic(terminal: Quadratic, levels: tuple[Level, ...], h: Fields) -> Mom
     value = value + 0.5 * a * second
     overlaps, gaps = [], []
     for a, v, ratio, m in reversed(steps):
-        frozen = isinstance(m, float) and np.isinf(m)
+        frozen = is_frozen(m)
         second = second / ratio**2 + (0.0 if frozen else v / ratio)
         field = field / ratio
         overlaps.append((a * a * second,))
@@ -169,16 +189,23 @@ def _quadratic(terminal: Quadratic, levels: tuple[Level, ...], h: Fields) -> Mom
     return Moments(value, slope, ((outer,),), tuple(overlaps), tuple(gaps), (a,), (a * a,))
 
 
-def _quadrature(terminal: Terminal, inner: Callable, level: Level, h: Fields, n: int, even: bool) -> Moments:
+def _quadrature(
+    terminal: Terminal, inner: Callable, level: Level, h: Fields, n: int, even: bool, tilt: Tilt | None = None
+) -> Moments:
     """The level by quadrature: one node axis for every component, appended to the axes of h."""
     c, m = terminal.components, level.m
     plain = isinstance(m, float) and m == 0.0
-    fields, log_weights, weights = [], jnp.zeros(()), jnp.ones(())
+    fields, log_weights, weights, signal = [], jnp.zeros(()), jnp.ones(()), 0.0
+    if tilt is not None:  # a variance that is no longer felt must not vanish: z is read off the shift
+        level = level._replace(variances=(jnp.maximum(level.variances[0], _felt(terminal, m)),))
     for i in range(c):
-        shifts, factor, exponent = _steps(terminal, inner, i, level, h[i], n, even and i == 0)
+        shifts, factor, exponent = _steps(terminal, inner, i, level, h[i], n, even and i == 0, tilt)
         axes = (..., *(None,) * i, slice(None), *(None,) * (c - 1 - i))
         fields.append(h[i][(..., *(None,) * c)] + shifts[axes])
         weights, log_weights = weights * factor[axes], log_weights + exponent[axes]
+    if tilt is not None:
+        exponent, signal = tilt.density(shifts / jnp.sqrt(level.variances[0]))
+        log_weights = log_weights + exponent
     deep = inner(*fields)
     axis = tuple(range(-c, 0))
     if plain:
@@ -205,11 +232,25 @@ def _quadrature(terminal: Terminal, inner: Callable, level: Level, h: Fields, n:
         for row, a in zip(deep.hessian, around)
     )
     rest = jax.tree.map(mean, (deep.overlap, deep.gap, deep.curvature, deep.curvature2))
-    return Moments(value, score, hessian, (own, *rest[0]), (spread, *rest[1]), rest[2], rest[3])
+    cross = 0.0 if tilt is None else mean(signal * deep.score[0])
+    return Moments(value, score, hessian, (own, *rest[0]), (spread, *rest[1]), rest[2], rest[3], cross)
+
+
+def _felt(terminal: Terminal, m: float | Array) -> Array:
+    """The least variance that is integrated by nodes (below it a stencil stands in)."""
+    width = jnp.minimum(1.0, jnp.stack([jnp.asarray(w, float) for w in terminal.bends(0, m).widths]).min(0))
+    return lax.stop_gradient(1.01 * SMALL * width**2)
 
 
 def _steps(
-    terminal: Terminal, inner: Callable, component: int, level: Level, h: Array, n: int, even: bool
+    terminal: Terminal,
+    inner: Callable,
+    component: int,
+    level: Level,
+    h: Array,
+    n: int,
+    even: bool,
+    tilt: Tilt | None,
 ) -> tuple[Array, Array, Array]:
     """Shifts sqrt(v) z_j of the field, and their weights as (factor, logarithm of the rest).
 
@@ -232,6 +273,8 @@ def _steps(
     if plain or slope == 0.0:
         positions = tuple((b - h) / scale for b in bends.positions)
         widths = tuple(everywhere(w) / scale for w in bends.widths)
+        if tilt is not None:
+            positions, widths = (*positions, jnp.zeros_like(scale)), (*widths, everywhere(tilt.width))
         rule = gaussian_rule(positions, widths, n, even=even, moving=terminal.jumps)
     elif slope is None:
         centre, spread = _peak(inner, h, scale, m)

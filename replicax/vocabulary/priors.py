@@ -16,13 +16,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from replicax.numerics.special import log_2cosh
-from replicax.vocabulary.levels import Bends, Level, Moments, Quadratic, Terminal, tower
+from replicax.vocabulary.levels import Bends, Level, Moments, Quadratic, Terminal, is_frozen, tower
 
 
 class Site(NamedTuple):
     """The site at given coordinates: conjugates v_hat_i (increments of q_hat), the field b on w^2, and what they produce.
 
-    overlaps: increments q_0, q_1 - q_0, ..; complement V = Q - q_k = <var w>; norm Q; curvature2 = <(var w)^2>.
+    overlaps: increments q_0, q_1 - q_0, .. (behind an m = inf level lim m (q_1 - q_0)); complement V = Q - q_k = <var w>; norm Q;
+    curvature2 = <(var w)^2>.  With a teacher: its conjugate R_hat, the overlap R with it, and rest = q_0 - R^2.
     """
 
     conjugates: tuple[Array, ...]
@@ -31,6 +32,9 @@ class Site(NamedTuple):
     complement: Array
     norm: Array
     curvature2: Array
+    R_hat: Array | None = None
+    R: Array | float = 0.0
+    rest: Array | float = 0.0
 
 
 class Prior(eqx.Module):
@@ -53,19 +57,28 @@ class Prior(eqx.Module):
         """A bound on |f'| = |<w>|: the largest weight."""
         return 1.0
 
-    def value(self, conjugates: tuple[Array, ...], b: Array, ms: tuple, n: int) -> Array:
-        """The site term of the functional at given increments of the conjugates and field b."""
-        return self._tower(conjugates, b, ms, n).value
+    def value(
+        self, conjugates: tuple[Array, ...], b: Array, ms: tuple, n: int, R_hat: Array | None = None
+    ) -> Array:
+        """The site term of the functional at given increments of the conjugates, field b and field R_hat along the teacher."""
+        return self._tower(conjugates, b, ms, n, R_hat).value
 
-    def site(self, coordinates: tuple[Array, ...], b: Array, ms: tuple, n: int) -> Site:
-        """What the site makes of its coordinates (here the increments of the conjugates themselves)."""
-        out = self._tower(coordinates, b, ms, n)
+    def site(
+        self, coordinates: tuple[Array, ...], b: Array, ms: tuple, n: int, R_hat: Array | None = None
+    ) -> Site:
+        """What the site makes of its coordinates (here the increments of the conjugates, and R_hat, themselves)."""
+        out = self._tower(coordinates, b, ms, n, R_hat)
         overlaps, complement = increments(out), out.curvature[0]
-        norm = jnp.ones(()) if self.norm == "unit" else complement + sum(overlaps, jnp.zeros(()))
-        return Site(coordinates, b, overlaps, complement, norm, out.curvature2[0])
+        plain = tuple(o for o, m in zip(overlaps, ms) if not is_frozen(m))
+        norm = jnp.ones(()) if self.norm == "unit" else complement + sum(plain, jnp.zeros(()))
+        rest = out.gap[0][0] if overlaps else jnp.zeros(())
+        return Site(coordinates, b, overlaps, complement, norm, out.curvature2[0], R_hat, out.score[0], rest)
 
-    def _tower(self, conjugates: tuple[Array, ...], b: Array, ms: tuple, n: int) -> Moments:
-        return tower(_PriorTerminal(self, b), tuple(Level((v,), m) for v, m in zip(conjugates, ms)), n)
+    def _tower(
+        self, conjugates: tuple[Array, ...], b: Array, ms: tuple, n: int, R_hat: Array | None
+    ) -> Moments:
+        levels = tuple(Level((v,), m) for v, m in zip(conjugates, ms))
+        return tower(_PriorTerminal(self, b), levels, n, None if R_hat is None else (R_hat,))
 
 
 def increments(out: Moments, component: int = 0) -> tuple[Array, ...]:
@@ -113,14 +126,31 @@ class Spherical(Prior):
     def log_partition(self, h: Array, b: Array) -> Array:
         return -0.5 * h * h / b - 0.5 * jnp.log(-b) - 0.5 * (1.0 + b)
 
-    def value(self, conjugates: tuple[Array, ...], b: Array, ms: tuple, n: int) -> Array:
+    def value(
+        self, conjugates: tuple[Array, ...], b: Array, ms: tuple, n: int, R_hat: Array | None = None
+    ) -> Array:
         levels = tuple(Level((v,), m) for v, m in zip(conjugates, ms))
-        return tower(Quadratic(-1.0 / b), levels, n).value - 0.5 * jnp.log(-b) - 0.5 * (1.0 + b)
+        field = None if R_hat is None else (R_hat,)
+        return tower(Quadratic(-1.0 / b), levels, n, field).value - 0.5 * jnp.log(-b) - 0.5 * (1.0 + b)
 
-    def site(self, coordinates: tuple[Array, ...], b: Array, ms: tuple, n: int) -> Site:
-        scaled = tower(Quadratic(jnp.ones(())), tuple(Level((s,), m) for s, m in zip(coordinates, ms)), n)
+    def site(
+        self, coordinates: tuple[Array, ...], b: Array, ms: tuple, n: int, R_hat: Array | None = None
+    ) -> Site:
+        """The coordinate of R_hat is R_hat/sqrt(Lambda)."""
+        levels = tuple(Level((s,), m) for s, m in zip(coordinates, ms))
+        scaled = tower(Quadratic(jnp.ones(())), levels, n, None if R_hat is None else (R_hat,))
         overlaps = increments(scaled)
-        multiplier = 1.0 + sum(overlaps, jnp.zeros(()))
-        conjugates = tuple(multiplier * s for s in coordinates)
-        overlaps = tuple(o / multiplier for o in overlaps)
-        return Site(conjugates, -multiplier, overlaps, 1.0 / multiplier, jnp.ones(()), 1.0 / multiplier**2)
+        plain = tuple(o for o, m in zip(overlaps, ms) if not is_frozen(m))
+        multiplier = 1.0 + sum(plain, jnp.zeros(()))
+        root = jnp.sqrt(multiplier)
+        return Site(
+            tuple(multiplier * s for s in coordinates),
+            -multiplier,
+            tuple(o / multiplier for o in overlaps),
+            1.0 / multiplier,
+            jnp.ones(()),
+            1.0 / multiplier**2,
+            None if R_hat is None else root * R_hat,
+            scaled.score[0] / root,
+            scaled.gap[0][0] / multiplier if overlaps else jnp.zeros(()),
+        )
