@@ -355,7 +355,10 @@ class TestFunctional:
             lambda: rx.solve(rx.BinaryPerceptron(alpha=0.5), rx.LocalEntropy(q1=0.5)),
             "not available for binary-perceptron",
         ),
-        (lambda: rx.solve(rx.BinaryPerceptron(alpha=0.5), rx.OneRSB()), "evaluate it with rx.free_entropy"),
+        (
+            lambda: rx.solve(rx.BinaryPerceptron(alpha=0.5), rx.OneRSB()),
+            "is not available for binary-perceptron",
+        ),
     ],
 )
 def test_bad_parameters_are_one_clear_error(call, message):

@@ -166,15 +166,17 @@ def test_vmap_and_second_derivative():
 @pytest.mark.parametrize(
     ("model", "name"),
     [
-        (rx.BinaryPerceptron(alpha=0.7), "freezing"),  # below capacity the entropy never vanishes
-        (rx.SphericalPerceptron(kappa=0.5), "dat"),  # RS is stable up to the capacity
+        # at any distance below capacity the entropy vanishes at no temperature
+        (rx.BinaryPerceptron(alpha=np.array([0.1, 0.7, 0.833, 0.8330785]), kappa=0.0), "freezing"),
+        # RS is stable up to the capacity
+        (rx.SphericalPerceptron(kappa=np.array([0.0, 1e-9, 0.5, 3.0])), "dat"),
     ],
 )
 def test_a_threshold_that_does_not_exist_is_flagged(model, name):
     answer = rx.threshold(model, name)
-    assert not bool(answer.converged)
-    assert answer.status == "no solution"
-    assert np.isnan(answer.value) and all(np.isnan(v) for v in answer.columns.values())
+    assert not np.any(answer.converged)
+    assert set(answer.status) == {"no solution"}
+    assert np.all(np.isnan(answer.value)) and all(np.all(np.isnan(v)) for v in answer.columns.values())
 
 
 @pytest.mark.parametrize(

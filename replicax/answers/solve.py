@@ -203,8 +203,13 @@ def _compiled(kernel: Any, flat: Any, starts: Any, refinement: int) -> Any:
     return jax.vmap(lambda p, s: kernel(p, s, refinement))(flat, starts)
 
 
-def find_root(problem: Problem, given: Array | None, refinement: int = 1) -> Root:
-    """The root of the problem's map: coarse nodes first, then the full rule; `given` is tried before the cold starts."""
+def find_root(
+    problem: Problem, given: Array | None, refinement: int = 1, hopeless: Array | None = None
+) -> Root:
+    """The root of the problem's map: coarse nodes first, then the full rule; `given` is tried before the cold starts.
+
+    hopeless: `problem.absent` of the full rule, if it is known already.
+    """
     fine = problem.nodes * refinement
     coarse = max(1, fine // 4)
     cold = jnp.stack(problem.starts())
@@ -219,12 +224,12 @@ def find_root(problem: Problem, given: Array | None, refinement: int = 1) -> Roo
 
     def solver(_: Array) -> Root:
         # where there is no root, as far as the far end of the map tells, one try is enough
-        hopeless = problem.absent(fine)
-        tries = jnp.where(hopeless, 1, starts.shape[0])
+        lost = problem.absent(fine) if hopeless is None else hopeless
+        tries = jnp.where(lost, 1, starts.shape[0])
         root = newton(
             lambda x: residual(x, coarse), starts, tol=_COARSE, max_steps=30, limit=FAR, tries=tries
         )
-        again = jnp.where(hopeless & ~root.converged, 0, 1)
+        again = jnp.where(lost & ~root.converged, 0, 1)
         final = newton(lambda x: residual(x, fine), root.x[None], tries=again)
         return final._replace(steps=root.steps + final.steps)
 

@@ -77,7 +77,8 @@ class Definition(NamedTuple):
 
     starts(model, options) -> guesses of the parameter; condition(problem, state, n) = 0; columns(problem, state, n) -> further results;
     status(problem, state, n) -> code where converged; problem(model, options): the saddle (default RS); options: name -> metadata as of
-    a field of a model.  The parameter is a field of the model, or (where the model has none of that name) an entry of the options.
+    a field of a model; absent(model, options, n) -> True where the condition is known to be met nowhere, whatever a search for it would say.
+    The parameter is a field of the model, or (where the model has none of that name) an entry of the options.
     """
 
     parameter: str
@@ -89,6 +90,7 @@ class Definition(NamedTuple):
     needs: tuple[str, ...] = ()
     problem: Callable[[Any, Options], Problem] = _rs
     options: Mapping[str, Mapping[str, Any]] = {}
+    absent: Callable[[Any, Options, int], Array] = lambda model, options, n: jnp.zeros((), bool)
 
     def system(self, model: Any, options: Options) -> "Augmented":
         return Augmented(model, options, self)
@@ -119,8 +121,8 @@ AnyDefinition = Definition | Explicit | System
 class Augmented(eqx.Module):
     """The saddle of a model together with the threshold's condition; coordinates: those of the saddle, then the parameter.
 
-    starts(), state(x, n) as of a problem; value(x): the parameter; columns(x, n) and code(x, n): further results, and the status where converged;
-    inside(x, n): whether the coordinates mean anything.
+    starts(), state(x, n), absent(n) as of a problem; value(x): the parameter; columns(x, n) and code(x, n): further results, and the
+    status where converged; inside(x, n): whether the coordinates mean anything.
     """
 
     model: Any
@@ -149,7 +151,7 @@ class Augmented(eqx.Module):
         return tuple(guesses)
 
     def absent(self, n: int) -> Array:
-        return jnp.zeros((), bool)
+        return self.definition.absent(self.model, self.options, n)
 
     def state(self, x: Array, n: int) -> State:
         problem = self.at(self.value(x))
@@ -245,13 +247,14 @@ class _Kernel(NamedTuple):
             code = jnp.where(converged, self.definition.status(model, value), CODE["no solution"])
             return self._answer(model, value, columns, code, converged, residual)
         system = self.definition.system(model, options)
-        root = find_root(system, None, refinement)
         n = system.nodes * refinement
+        absent = jax.lax.stop_gradient(system.absent(n))
+        root = find_root(system, None, refinement, absent)
         value, columns = system.value(root.x), system.columns(root.x, n)
         finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (value, *columns.values())]))
-        converged = root.converged & finite & system.inside(root.x, n)
+        converged = root.converged & finite & system.inside(root.x, n) & ~absent
         # an overlap that runs to 1, or a parameter to the end of its range, says that the condition is met nowhere
-        lost = (jnp.abs(root.x[-1]) > _FAR_PARAMETER) | jnp.any(root.x[:-1] > _FAR_COORDINATE)
+        lost = absent | (jnp.abs(root.x[-1]) > _FAR_PARAMETER) | jnp.any(root.x[:-1] > _FAR_COORDINATE)
         lost = jnp.where(lost, CODE["no solution"], CODE["not converged"])
         code = jnp.where(converged, system.code(root.x, n), lost)
         return self._answer(model, value, columns, code, converged, root.residual)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from replicax.answers.solve import find_root
 from replicax.answers.status import CODE
 from replicax.answers.thresholds import Definition, Explicit, Options, define
 from replicax.numerics.brackets import bracketed_root
@@ -18,6 +19,7 @@ from replicax.theory.models import BinaryPerceptron, SphericalPerceptron, Symmet
 from replicax.theory.stability import breaking_point
 from replicax.vocabulary.factors import SquaredHinge, WeightTerminal
 from replicax.vocabulary.levels import Level, tower
+from replicax.vocabulary.limits import INFINITE
 
 LOG2 = float(np.log(2.0))
 
@@ -87,6 +89,22 @@ def _freezing_guesses(model: BinaryPerceptron, options: Options) -> tuple[Array,
     return tuple(jnp.full((), b) for b in (3.0, 1.0, 8.0, 0.3))
 
 
+# ---------------------------------------------------------------- where there is none
+
+
+def _never_freezes(model: BinaryPerceptron, options: Options, n: int) -> Array:
+    """The entropy falls with beta, dS/dbeta = -beta Var(errors)/N: where it is positive at beta = inf it vanishes nowhere."""
+    cold = RS().problems(eqx.tree_at(lambda m: m.beta, model, INFINITE, is_leaf=lambda x: x is None))[0]
+    root = find_root(cold, None, n // cold.nodes)
+    state = cold.state(root.x, n)
+    return root.converged & cold.inside(state) & (cold.phi(state, n) >= 0)
+
+
+def _stable_to_capacity(model: SphericalPerceptron, options: Options, n: int) -> Array:
+    """The replicon falls with alpha, to 1 - H(-kappa)/E(kappa - z)_+^2 where q -> 1: not negative for kappa >= 0."""
+    return jnp.asarray(model.kappa, float) >= 0
+
+
 # ---------------------------------------------------------------- thresholds without a saddle
 
 
@@ -132,11 +150,23 @@ define("kappa-max", SphericalPerceptron, Explicit("kappa", _spherical_margin, _c
 define(
     "freezing",
     BinaryPerceptron,
-    Definition("beta", True, _freezing_guesses, _entropy, _energy_and_overlap, needs=("alpha",)),
+    Definition(
+        "beta",
+        True,
+        _freezing_guesses,
+        _entropy,
+        _energy_and_overlap,
+        needs=("alpha",),
+        absent=_never_freezes,
+    ),
 )
 define(
     "dat",
     BinaryPerceptron,
     Definition("alpha", True, _instability_guesses(2.0 / np.pi), _replicon, _overlap),
 )
-define("dat", SphericalPerceptron, Definition("alpha", True, _instability_guesses(1.0), _replicon, _break))
+define(
+    "dat",
+    SphericalPerceptron,
+    Definition("alpha", True, _instability_guesses(1.0), _replicon, _break, absent=_stable_to_capacity),
+)
