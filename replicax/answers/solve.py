@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from replicax.answers.status import CODE, status_text
+from replicax.answers.status import CODE, branch_text, status_text
 from replicax.numerics.roots import Root, implicit_root, newton
 from replicax.theory.ansatz import RS, Ansatz
 from replicax.theory.free_entropy import FAR, Problem
@@ -87,7 +87,8 @@ class Solution(eqx.Module):
     def table(self) -> dict[str, Any]:
         """All results by column name, as written by the command line."""
         trust = dict(converged=self.converged, residual=self.residual, quadrature_error=self.quadrature_error)
-        return {**self.columns, **self.parameters, "status": self.status, **trust}
+        branch = {} if "branch" not in self.columns else dict(branch=branch_text(self.columns["branch"]))
+        return {**self.columns, **branch, **self.parameters, "status": self.status, **trust}
 
     def __repr__(self) -> str:
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
@@ -193,14 +194,16 @@ def _in_blocks(kernel: Any, flat: Any, starts: Any, size: int, refinement: int, 
             jax.tree.map(lambda x: x[padded], flat),
             jax.tree.map(lambda x: x[padded], starts),
             refinement,
+            block,
         )
         parts.append(jax.tree.map(lambda x: np.asarray(x)[: index.size], out))
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 
 @eqx.filter_jit
-def _compiled(kernel: Any, flat: Any, starts: Any, refinement: int) -> Any:
-    return jax.vmap(lambda p, s: kernel(p, s, refinement))(flat, starts)
+def _compiled(kernel: Any, flat: Any, starts: Any, refinement: int, size: int) -> Any:
+    point = jax.vmap(lambda p, s: kernel(p, s, refinement), axis_size=size)
+    return point(flat, starts)
 
 
 def find_root(
@@ -247,19 +250,33 @@ def _kernel(
         else (None,) * len(problems)
     )
     answers = [_answer(p, g, refinement) for p, g in zip(problems, given)]
-    best, *others = answers[::-1]
-    for other in others:
-        best = _first_converged(other, best)
+    wanted = [ansatz.preference(a[0], a[1]) for a in answers]
+    best, liking = answers[0], wanted[0]
+    for other, more in zip(answers[1:], wanted[1:]):
+        done = best[2]["converged"]
+        if liking is not None and more is not None:
+            done = done & ~(other[2]["converged"] & (more > liking))
+            liking = jnp.where(done, liking, more)
+        best = _merged(done, best, other)
     columns, order, trust, _ = best
+    if len(answers) > 1 and wanted[0] is not None:
+        columns = columns | dict(branch=_branch_of(order["R"], [a[1]["R"] for a in answers]))
     return Solution(model, ansatz, columns, order, coordinates=tuple(a[3] for a in answers), **trust)
 
 
-def _first_converged(first: tuple, second: tuple) -> tuple:
-    """The first answer where it has converged, else the second; columns that only one of them has are NaN in the other."""
-    done = first[2]["converged"]
+def _branch_of(R: Array, all_R: list[Array]) -> Array:
+    """The code of the branch in `BRANCHES`: 1 and 2 where there are solutions with smaller and larger R, else 0."""
+    every = jnp.stack(all_R)
+    low, high = jnp.nanmin(every), jnp.nanmax(every)
+    two = high - low > 1e-9
+    return jnp.where(jnp.isnan(R), jnp.nan, jnp.where(two, jnp.where(R > 0.5 * (low + high), 2.0, 1.0), 0.0))
+
+
+def _merged(first_wins: Array, first: tuple, second: tuple) -> tuple:
+    """The first answer where it wins, else the second; columns that only one of them has are NaN in the other."""
 
     def merge(a: dict[str, Array], b: dict[str, Array]) -> dict[str, Array]:
-        return {k: jnp.where(done, a.get(k, jnp.nan), b.get(k, jnp.nan)) for k in {**a, **b}}
+        return {k: jnp.where(first_wins, a.get(k, jnp.nan), b.get(k, jnp.nan)) for k in {**a, **b}}
 
     return merge(first[0], second[0]), merge(first[1], second[1]), merge(first[2], second[2]), first[3]
 
@@ -275,6 +292,8 @@ def _answer(problem: Problem, given: Array | None, refinement: int):
     columns = dict(phi=phi) | problem.columns(state, phi, n)
     finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (phi, *state.order.values())]))
     converged = root.converged & finite & problem.inside(state)
+    if given is None:
+        converged = converged & problem.reached(root.x, n)
     code = jnp.where(problem.absent(n), CODE["no solution"], CODE["not converged"])
     healthy = jnp.where(
         problem.counts & (columns.get("entropy", phi) < -error), CODE["negative entropy"], CODE["ok"]

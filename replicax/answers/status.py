@@ -27,3 +27,15 @@ def status_text(code):
         return code
     text = np.asarray(STATUSES)[np.asarray(code, int)]
     return str(text) if text.ndim == 0 else text
+
+
+#: where there are several solutions: that of smaller overlap R with the teacher, and that of larger
+BRANCHES = ("", "low", "high")
+
+
+def branch_text(code):
+    """The name of a branch (blank: there is one solution only), in the manner of `status_text`."""
+    if isinstance(code, jax.core.Tracer):
+        return code
+    text = np.asarray(BRANCHES)[np.nan_to_num(np.asarray(code, float)).astype(int)]
+    return str(text) if text.ndim == 0 else text

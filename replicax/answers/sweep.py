@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from replicax.answers.columns import column
 from replicax.answers.solve import BLOCKS, Solution, _unsatisfactory, require_float64, solve
-from replicax.answers.status import STATUSES
+from replicax.answers.status import BRANCHES, STATUSES
 from replicax.theory.ansatz import RS
 from replicax.theory.models import RecurrentNetwork
 from replicax.vocabulary.limits import is_concrete
@@ -37,10 +37,13 @@ from replicax.vocabulary.limits import is_concrete
 Axes = dict[str, np.ndarray]
 
 _MANIFEST = "sweep.json"
-_FLAGS = dict(
-    flag_values=np.arange(len(STATUSES), dtype=np.int8),
-    flag_meanings=" ".join(s.replace(" ", "_") for s in STATUSES),
-)
+_FLAGS = {
+    name: dict(
+        flag_values=np.arange(len(meanings), dtype=np.int8),
+        flag_meanings=" ".join(s.replace(" ", "_") or "only" for s in meanings),
+    )
+    for name, meanings in (("status", STATUSES), ("branch", BRANCHES))
+}
 
 
 def sweep(
@@ -173,7 +176,8 @@ def _compute(make_model, make_ansatz, axes, folder, key, span: tuple[int, int]) 
     places = np.unravel_index(index, tuple(x.size for x in axes.values())) if axes else ()
     values = {name: x[i] for (name, x), i in zip(axes.items(), places)}
     solution = _solve_on_every_device(make_model(values), make_ansatz(values), index.size)
-    columns = solution.table() | dict(status=solution.code)
+    table = solution.table()
+    columns = table | dict(status=solution.code) | {k: solution.columns[k] for k in table if k == "branch"}
     result = {k: np.broadcast_to(np.asarray(v, float), index.shape) for k, v in columns.items()}
     if folder is not None:
         _write(_block_file(folder, span), lambda p: _savez(p, key, result))
@@ -334,8 +338,9 @@ def _dataset(results, axes, scalars, attrs, whole) -> xr.Dataset:
             about = {k: v.replace("per weight", "per spin") for k, v in about.items()}
         if name in ("status", "converged"):
             x = x.astype(np.int8)
-        if name == "status":
-            about |= _FLAGS
+        if name == "branch":
+            x = np.nan_to_num(x).astype(np.int8)
+        about |= _FLAGS.get(name, {})
         variables[name] = xr.Variable(tuple(axes), x.reshape(shape), about)
     return xr.Dataset(variables, coords, attrs)
 

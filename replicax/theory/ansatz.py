@@ -87,15 +87,35 @@ class Ansatz(eqx.Module):
         """The problems to solve for this model; the first one that has a solution is the answer."""
         return _registered(_PROBLEMS, self, model)(model, self)
 
+    def preference(self, columns: dict[str, Array], order: dict[str, Array]) -> Array | None:
+        """Which of several solutions is the answer: the one that has the most of this.  None: the first problem that has one."""
+        return None
+
     def functional(self, model: Any, **order: Any) -> Array:
         """The free entropy at given order parameters."""
         return _registered(_FUNCTIONALS, self, model)(model, self, **order)
 
 
 class RS(Ansatz):
-    """Replica symmetry: one overlap q (q = 0 where the constraint is symmetric; the first moment for the recurrent network)."""
+    """Replica symmetry: one overlap q (q = 0 where the constraint is symmetric; the first moment for the recurrent network).
+
+    Where a teacher made the labels there may be several solutions: branch = low (smaller R) or high, otherwise the one of largest phi.
+    """
 
     name: ClassVar[str] = "rs"
+
+    branch: str | None = eqx.field(
+        default=None,
+        static=True,
+        metadata=dict(
+            choices=(None, "low", "high"), numeric=False, doc="smaller or larger R (else: larger phi)"
+        ),
+    )
+
+    def preference(self, columns: dict[str, Array], order: dict[str, Array]) -> Array | None:
+        if "R" not in order:
+            return None
+        return {None: columns["phi"], "low": -order["R"], "high": order["R"]}[self.branch]
 
 
 class OneRSB(Ansatz):

@@ -74,6 +74,10 @@ class Problem(eqx.Module):
     def absent(self, n: int) -> Array:
         return jnp.zeros((), bool)
 
+    def reached(self, x: Array, n: int) -> Array:
+        """False where a root is none that a cold start should end in (it lies on another branch)."""
+        return jnp.ones((), bool)
+
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         """False where 1 - q < edge: beyond, moments underflow and agree about nothing."""
         return jnp.ones((), bool)

@@ -2,7 +2,9 @@ r"""Perceptrons of any weights and constraint: the map and the functional at k+1
 
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from replicax.theory.ansatz import RS, OneRSB, evaluates, poses, refuse, require
@@ -159,14 +161,105 @@ def _named(site: Site, ms: tuple) -> dict[str, Array]:
     return {f"q{i}{kind}": x for kind, v in values.items() for i, x in enumerate(v)}
 
 
+#: fields along the teacher at which the branch of large R is looked for: 1 - R from 0.3 down to 1e-9
+_ALIGNED = np.linspace(0.8, 11.0, 52)
+
+
+class Informed(Bipartite):
+    """The branch of large R, with constraints that leave room around the teacher (margin < 0)."""
+
+    def starts(self) -> tuple[Array, ...]:
+        """Along a grid of R^ (q^ relaxed at each) the residual of R^ changes sign at every solution: the last one with R^ too small below
+        and too large above is stable.
+        """
+        alpha = jnp.maximum(jnp.asarray(self.model.weight, float), TINY)
+        n = self.nodes // 4
+        low = self.first().at[0].set(jnp.log(1e-6 / alpha))
+
+        def along(field: Array) -> tuple[Array, Array]:
+            x = low.at[-1].set(jnp.log(field / alpha))
+            relax = lambda _, y: y.at[:-1].add(-self.state(y, n).residual[:-1])
+            x = lax.fori_loop(0, 6, relax, x)
+            return x, self.state(x, n).residual[-1]
+
+        x, excess = jax.vmap(along)(jnp.asarray(_ALIGNED))
+        rises = (excess[:-1] < 0) & (excess[1:] >= 0)
+        last = rises.shape[0] - 1 - jnp.argmax(rises[::-1])
+        share = excess[last] / (excess[last] - excess[last + 1])
+        start = jnp.where(jnp.any(rises), x[last] + share * (x[last + 1] - x[last]), x[-1])
+        return (start, x[last], x[last + 1])
+
+    def reached(self, x: Array, n: int) -> Array:
+        return _attracts(self, x, n)
+
+    def absent(self, n: int) -> Array:
+        """At margins >= 0 nothing is found beside the teacher itself."""
+        return jnp.asarray(getattr(self.model, "kappa", -1.0), float) >= 0
+
+
+class Uninformed(Bipartite):
+    """The branch of small R: the map started at R = 0, which it leaves towards its smallest solution."""
+
+    def starts(self) -> tuple[Array, ...]:
+        first = self.first()
+        return (self.iterate(first, 3), self.iterate(first, 30), first, *super().starts()[1:])
+
+    def reached(self, x: Array, n: int) -> Array:
+        return _attracts(self, x, n)
+
+
+def _attracts(problem: Bipartite, x: Array, n: int) -> Array:
+    """Whether the branch grows out of R = 0 or R = 1 at x: stable under the map in each order parameter alone, and det > 0 (no fold
+    passed).  At margin 0 this leaves out a root off the Nishimori line q = R.
+    """
+    jacobian = jax.jacfwd(lambda y: problem.state(y, n).residual)(x)
+    stable = jnp.all(jnp.diagonal(jacobian) > 0) & (jnp.linalg.det(jacobian) > 0)
+    return lax.stop_gradient(stable)
+
+
+class PerfectLearning(Problem):
+    """W = W_T: binary weights, margin 0.  No unknowns; q = R = 1 and phi = 0, isolated from everything else."""
+
+    model: Any
+
+    nodes: ClassVar[int] = 1
+    size: ClassVar[int] = 0
+
+    def starts(self) -> tuple[Array, ...]:
+        return (jnp.zeros(0),)
+
+    def state(self, x: Array, n: int) -> State:
+        return State(dict(q=jnp.ones(()), R=jnp.ones(())), x, {})
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        return jnp.asarray(self.model.kappa, float) == 0
+
+    def absent(self, n: int) -> Array:
+        return jnp.asarray(self.model.kappa, float) != 0
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        return (jnp.zeros(()),)
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        return {name: jnp.zeros(()) for name in ("entropy", "energy", "eps", "eps_bary")}
+
+
 @poses(RS, Model)
 def replica_symmetric(model: Any, ansatz: RS) -> tuple[Problem, ...]:
-    """One overlap q; none where weights and constraint are symmetric (q = 0)."""
+    """One overlap q; none where weights and constraint are symmetric (q = 0); with a teacher all the branches that there may be."""
     if not has_weights(model):
         raise refuse(model, ansatz)
     require(model, "alpha")
     if isinstance(model, SymmetricPerceptron):
         require(model, "kappa")
+    if getattr(model, "labelling", None) is not None:
+        low = Uninformed(model, (0.0,))
+        if model.prior.norm == "spherical":
+            return (low,)
+        perfect = (PerfectLearning(model),) if hasattr(model, "kappa") else ()
+        return (low, Informed(model, (0.0,)), *perfect)
+    if ansatz.branch is not None:
+        raise ValueError(f"branch = {ansatz.branch}: there are branches for labels = teacher only")
     symmetric = model.prior.even and model.factor.even
     return (Bipartite(model, () if symmetric else (0.0,)),)
 
