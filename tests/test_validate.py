@@ -84,7 +84,7 @@ B, S, R = rx.BinaryPerceptron, rx.SymmetricPerceptron, rx.RecurrentNetwork
         (S(alpha=0.1, kappa=np.ones((2, 2))), "enumeration", {}, ["kappa", "(2, 2)"]),
         (R(J_D=0.1, eta=[0.1]), "enumeration", {}, ["eta", "one number"]),
         (B(kappa=0.1), "enumeration", {}, ["alpha", "missing"]),
-        (B(alpha=0.1), "gamp", {}, ["algorithm", "gamp", "enumeration, metropolis"]),
+        (B(alpha=0.1), "gibbs", {}, ["algorithm", "gibbs", "enumeration, metropolis"]),
         (B(alpha=0.1), "metropolis", {}, ["beta", "inf", "finite"]),
         (S(alpha=0.1, kappa=1.0), "metropolis", {}, ["symmetric-perceptron", "binary-perceptron"]),
         (rx.SphericalPerceptron(alpha=0.1), "enumeration", {}, ["spherical-perceptron", "recurrent-network"]),

@@ -1,5 +1,8 @@
-"""Simulations: seeded instances, exact enumeration, Monte Carlo. Nothing here knows the theory."""
+"""Simulations: seeded instances, exact enumeration, Monte Carlo, learning algorithms. Nothing here knows the theory."""
 
+from .annealing import annealing
+from .cavity import belief_propagation
+from .edmc import edmc
 from .enumeration import (
     ErrorHistograms,
     enumerate_histograms,
@@ -7,6 +10,9 @@ from .enumeration import (
     enumerate_stabilities,
 )
 from .fixed_points import ViolationHistograms, enumerate_fixed_points, enumerate_violations
+from .focusing import focus
+from .gamp import gamp
+from .gradient import spherical_gradient, stochastic_weights
 from .instances import (
     NetworkInstances,
     PerceptronInstances,
@@ -15,24 +21,39 @@ from .instances import (
     number_of_patterns,
     perceptron_instances,
 )
+from .learning import Solutions, learnable
+from .local_entropy import local_entropy
 from .metropolis import metropolis_perceptron, metropolis_series
+from .sbpi import cpr, sbpi
 from .statistics import Statistic
 
 __all__ = [
     "ErrorHistograms",
     "NetworkInstances",
     "PerceptronInstances",
+    "Solutions",
     "Statistic",
     "ViolationHistograms",
+    "annealing",
     "as_key",
+    "belief_propagation",
+    "cpr",
+    "edmc",
     "enumerate_fixed_points",
     "enumerate_histograms",
     "enumerate_perceptron",
     "enumerate_stabilities",
     "enumerate_violations",
+    "focus",
+    "gamp",
+    "learnable",
+    "local_entropy",
     "metropolis_perceptron",
     "metropolis_series",
     "network_instances",
     "number_of_patterns",
     "perceptron_instances",
+    "sbpi",
+    "spherical_gradient",
+    "stochastic_weights",
 ]

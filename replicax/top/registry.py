@@ -220,9 +220,11 @@ def run_parameters(run: Any) -> dict[str, Parameter]:
 
 def validation_parameters(model: type, algorithm: str | None = None) -> dict[str, Parameter]:
     """The parameters of a validation: those of the algorithms of the model, and which one of them."""
-    runs = runs_of(model)
+    from replicax.top.runs import VALIDATING
+
+    runs = {name: run for name, run in runs_of(model).items() if name in VALIDATING}
     if not runs:
-        raise ValueError(f"no algorithm runs on {_name(model)}: there is nothing to validate")
+        raise ValueError(f"validate does not run on {_name(model)}: neither does {' nor '.join(VALIDATING)}")
     chosen = Parameter("algorithm", None, dict(choices=tuple(runs), doc="only this one"))
     runs = {algorithm: runs[algorithm]} if algorithm in runs else runs
     return {"algorithm": chosen} | {

@@ -51,6 +51,8 @@ def simulate(model: Model, algorithm: str = "enumeration", **params: Any) -> Sim
                   recurrent-network: phi = (1/N) log of the mean of Z (annealed, as in the theory), number,
                   phi_typical, ..; see `enumerate_fixed_points`
     metropolis    binary-perceptron at finite beta: energy and q; see `metropolis_perceptron`
+    gamp, bp      message passing: phi (Bethe), energy, q of single instances; local_entropy=True adds the curve around a solution
+    rbp, fbp, sbpi, annealing, edmc, stochastic-weights, ..   solvers: `solved`, `steps`, `energy` of what they leave
 
     params: see `top.runs`; common are N, samples, key = 0, strict = False (True: the other convention for
     ties). P = round(alpha N). The fields of the model are single numbers here (J_D may be a sequence). Raises
@@ -66,6 +68,10 @@ def simulate(model: Model, algorithm: str = "enumeration", **params: Any) -> Sim
         options["N"] = size
     if algorithm == "metropolis" and plain["beta"] == np.inf:
         raise ValueError("beta = inf is not allowed: metropolis needs a model with a finite beta")
+    # names with a hyphen are those of the command line; Python types an underscore
+    params = {k: v for k, v in params.items() if k.replace("_", "-") not in run.parameters} | {
+        k.replace("_", "-"): v for k, v in params.items() if k.replace("_", "-") in run.parameters
+    }
     options |= check_options(params, run.parameters, f"{model.name}, {algorithm}")
     options = {
         k: int(v) if run.parameters[k].get("integer") and k != "key" else v for k, v in options.items()

@@ -29,6 +29,7 @@ from replicax.top.finite_size import (
     number_of_samples,
     seed_of,
 )
+from replicax.top.runs import VALIDATING
 from replicax.top.runs import algorithms as all_algorithms
 from replicax.top.simulate import (
     check_options,
@@ -117,6 +118,10 @@ def validate(
     weight less. sizes: all of them instead. algorithm: only this one. options: patterns = gaussian | pm1,
     strict, and sweeps, warmup, chains for the chains.
     """
+    if algorithm is not None and algorithm not in VALIDATING:
+        raise ValueError(
+            f"algorithm = {algorithm!r} is not allowed: validate compares {', '.join(VALIDATING)}"
+        )
     find_run(model, algorithm or "enumeration")
     plain = plain_parameters(model)
     chains = model.name in all_algorithms()["metropolis"].runs and 0.0 < plain["beta"] <= MAX_BETA_METROPOLIS

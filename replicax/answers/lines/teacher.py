@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array, lax
 
 from replicax.answers.status import CODE
-from replicax.answers.thresholds import Options, System, define
+from replicax.answers.thresholds import System, define
 from replicax.numerics.roots import newton
 from replicax.theory.free_entropy import State
 from replicax.theory.models import BinaryPerceptron

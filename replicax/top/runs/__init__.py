@@ -40,6 +40,9 @@ class Algorithm(NamedTuple):
         return tuple(self.runs)
 
 
+#: algorithms whose results `validate` compares with the theory
+VALIDATING = ("enumeration", "metropolis")
+
 _ALGORITHMS: dict[str, Algorithm] = {}
 
 

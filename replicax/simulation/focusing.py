@@ -1,0 +1,147 @@
+r"""Reinforced and focusing belief propagation: message passing that runs into dense regions of solutions.
+
+y replicas with equal messages are tied to a centre W* by exp(gamma W*.W^a). With hbar the field of the patterns on a weight, the centre
+sends back
+
+    phi = atanh( t tanh[ (y - 1) atanh( t tanh hbar ) ] ),   t = tanh gamma;   gamma = inf: phi = (y - 1) hbar,
+
+and the total field is hbar + phi. Baldassi et al., PNAS 113 (2016) E7655, arXiv:1605.06444; reinforcement (gamma = inf): Braunstein &
+Zecchina, PRL 96 (2006) 030201. With parallel updates a phi that is inserted at once is a loop of gain y, and every run blows up;
+relaxed, phi <- phi + (phi_new - phi)/y has the same fixed points, and at gamma = inf with the hbar of the sweep before it is textbook
+reinforcement, h <- hbar + (1 - 1/y) h.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from replicax.numerics.special import log_2cosh
+
+from .arguments import choice, integer, real
+from .blocks import in_blocks
+from .channels import Margin
+from .constraints import threshold
+from .gamp import Half, Messages, as_patterns, factor_side, product, start
+from .instances import sample_seeds
+from .learning import Solutions, binary_solutions, is_signs, learnable
+from .weights import BinaryWeights
+
+PROTOCOLS = ("pseudo", "scoping", "rbp")
+_NOISE = 1e-3
+
+
+class Schedule(NamedTuple):
+    """1/y and gamma of every sweep, (sweeps,): 1/y = 1 is plain belief propagation, gamma = inf reinforcement."""
+
+    inverse_y: np.ndarray
+    gamma: np.ndarray
+
+
+def reinforcement(dr: float, sweeps: int) -> Schedule:
+    """r_t = min(1, t dr) of h <- hbar + r_t h."""
+    r = np.minimum(1.0, real("dr", dr, 0.0, 1.0) * np.arange(integer("sweeps", sweeps, 1)))
+    return Schedule(1.0 - r, np.full(sweeps, np.inf))
+
+
+def protocol(name: str, sweeps: int, *, y: float = 7.0, gamma: float = 2.5, p: float = 0.5) -> Schedule:
+    """x from 0 to 1 in ``sweeps`` steps.
+
+    rbp: gamma = inf, y = 1/(1 - x) | pseudo: gamma = atanh(x^p), y = 1 + x^(1 - 2p)/(1 - x) | scoping: y fixed, gamma x.
+    """
+    choice("protocol", name, PROTOCOLS)
+    x = np.arange(integer("sweeps", sweeps, 1)) / sweeps
+    if name == "rbp":
+        return Schedule(1.0 - x, np.full(sweeps, np.inf))
+    if name == "scoping":
+        return Schedule(np.full(sweeps, 1.0 / real("y", y, 1.0)), real("gamma", gamma, 0.0) * x)
+    p = real("p", p, 0.0, 0.5)
+    return Schedule((1.0 - x) / (1.0 - x + x ** (1.0 - 2.0 * p)), np.arctanh(x**p))
+
+
+def through(gamma, h):
+    """atanh( tanh(gamma) tanh(h) ) = [log cosh(h + gamma) - log cosh(h - gamma)]/2."""
+    return 0.5 * (log_2cosh(h + gamma) - log_2cosh(h - gamma))
+
+
+def relaxed(phi: Array, hbar: Array, inverse_y, gamma) -> Array:
+    """phi + (phi_new(hbar) - phi)/y; the gain y - 1 of gamma = inf is taken together with 1/y."""
+    inside = jnp.where(jnp.isinf(gamma), 0.0, gamma)
+    y = 1.0 / jnp.maximum(inverse_y, 1e-12)
+    new = jnp.where(
+        jnp.isinf(gamma),
+        (1.0 - inverse_y) * hbar,
+        inverse_y * through(inside, (y - 1.0) * through(inside, hbar)),
+    )
+    return phi + new - inverse_y * phi
+
+
+class _State(NamedTuple):
+    s: Messages
+    phi: Array
+    hbar: Array
+    W: Array
+    errors: Array
+    t: Array
+
+
+def focus(
+    X,
+    y=None,
+    *,
+    schedule: Schedule,
+    kappa: float = 0.0,
+    lagged: bool = False,
+    damping: float = 0.0,
+    key=0,
+    dtype=np.float32,
+) -> Solutions:
+    """Run a schedule on every instance; W = sign(h) is tested after each sweep, and the run stops where it solves.
+
+    lagged: phi from the hbar of the sweep before. dtype: of the products (the state is float64). Ends solved, with the schedule used up
+    (budget), or with fields that are not finite (diverged: a failure).
+    """
+    instances = learnable(X, y, kappa=kappa, even=False)
+    real("damping", damping, 0.0, 0.99)
+    T = threshold("margin", kappa, instances.N, instances.scale, False)
+    rngs = [np.random.Generator(np.random.PCG64(s)) for s in sample_seeds(key, instances.samples, "messages")]
+    begin = np.stack([_NOISE * rng.standard_normal(instances.N) for rng in rngs])
+    inverse_y, gamma = (np.asarray(x, np.float64) for x in schedule)
+    run = lambda x, m: _focus(
+        x, m, inverse_y, gamma, kappa, T, is_signs(instances), 1.0 / instances.scale, damping, lagged, np.dtype(dtype)
+    )  # fmt: skip
+    W, steps, finite = in_blocks(run, (instances.patterns, begin), 4)
+    return binary_solutions(instances, W, steps, len(gamma), ~finite, kappa)
+
+
+@partial(jax.jit, static_argnums=(6, 9, 10))
+@partial(jax.vmap, in_axes=(0, 0, *(None,) * 9))
+def _focus(x, m, inverse_y, gamma, kappa, T, signs: bool, unit, damping, lagged: bool, dtype):
+    P, N = x.shape
+    patterns, channel, kind = as_patterns(x, signs, unit, dtype), Margin(kappa), BinaryWeights()
+    # fields of W in units of the lattice are integers: half a unit below T is safe against rounding
+    limit = (T - 0.5) * unit / np.sqrt(N)
+
+    def going(state: _State):
+        return (state.errors > 0) & jnp.all(jnp.isfinite(state.s.h)) & (state.t < gamma.shape[0])
+
+    def step(state: _State) -> _State:
+        half: Half = factor_side(patterns, channel, state.s, damping)
+        hbar = half.local
+        phi = relaxed(state.phi, state.hbar if lagged else hbar, inverse_y[state.t], gamma[state.t])
+        h = (1.0 - damping) * (hbar + phi) + damping * state.s.h
+        m, v = kind.moments(h, half.A)
+        W = jnp.where(h >= 0, 1.0, -1.0)
+        wrong = jnp.sum(product(W, patterns.x.T) < limit, dtype=jnp.int32)
+        return _State(Messages(m, v, h, half.g), phi, hbar, W, wrong, state.t + 1)
+
+    zero = jnp.zeros((1, N))
+    s = start(m[None], 1.0 - m[None] ** 2, P)
+    first = _State(s, zero, zero, jnp.ones((1, N)), jnp.asarray(P + 1, jnp.int32), jnp.zeros((), jnp.int32))
+    last = jax.lax.while_loop(going, step, first)
+    return last.W[0], last.t, jnp.all(jnp.isfinite(last.s.h))

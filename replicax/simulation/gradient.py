@@ -1,0 +1,161 @@
+r"""Gradient methods for perceptrons, on optax: stochastic binary weights, sharpness-aware steps, negative margins on the sphere.
+
+Stochastic binary weights: W_i independent with means m_i in [-1, 1]; the log-likelihood of the patterns is that of a Gaussian field,
+
+    L(m) = sum_mu log H((kappa s - a_mu)/s),   a = X m,   s^2 = sum_i (1 - m_i^2),
+
+and m climbs it, m <- clip(m + eta grad L, -1, 1); sign m is tested at every step. The norm of m grows to 1 by itself and steers the search
+into dense regions. Baldassi et al., PRL 120 (2018) 268103, arXiv:1710.09825.
+
+SAM takes the gradient at m + rho grad L/|grad L| (Foret et al., arXiv:2010.01412).
+
+Sphere, Delta >= kappa: momentum steps on (1/2) sum_mu (kappa + eps - Delta_mu)_+^2, projected on |W|^2 = N. The step is 2.7/lam with
+lam = (1 + sqrt(P/N))^2 the largest eigenvalue of X^T X/N (Marchenko-Pastur); above 2 (1 + momentum)/lam it is unstable.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from replicax.numerics.special import log_H
+
+from .arguments import integer, real
+from .blocks import in_blocks
+from .constraints import threshold
+from .gamp import as_patterns, product
+from .instances import sample_seeds
+from .learning import Solutions, binary_solutions, is_signs, learnable, stabilities
+from .outcomes import BUDGET, DIVERGED, SOLVED
+
+_START = 0.02
+_ROUNDING = 1e-9
+
+
+def likelihood(m: jax.Array, x: jax.Array, kappa) -> jax.Array:
+    """L(m), with x / sqrt(N) the patterns and V = mean(1 - m^2)."""
+    V = jnp.maximum(jnp.mean(1.0 - m**2), 1e-12)
+    return jnp.sum(log_H((kappa - product(m, x.T)) / jnp.sqrt(V)))
+
+
+def stochastic_weights(
+    X,
+    y=None,
+    *,
+    steps: int = 500,
+    rate: float = 1.0,
+    momentum: float = 0.0,
+    rho: float = 0.0,
+    kappa: float = 0.0,
+    key=0,
+) -> Solutions:
+    """Gradient ascent of L, from |m| <= 0.02 at random; rho > 0: sharpness-aware.
+
+    rate is the eta of the formula above, with sums over patterns and fields X m as they stand: 1 solves alpha = 0.5 in about 20 steps.
+    """
+    instances = learnable(X, y, kappa=kappa, even=False)
+    real("rate", rate, 0.0)
+    real("momentum", momentum, 0.0, 0.999)
+    real("rho", rho, 0.0)
+    T = threshold("margin", kappa, instances.N, instances.scale, False)
+    rngs = [np.random.Generator(np.random.PCG64(s)) for s in sample_seeds(key, instances.samples, "means")]
+    m = np.stack([rng.uniform(-_START, _START, instances.N) for rng in rngs])
+    run = lambda x, m: _stochastic(
+        x, m, kappa, T, 1.0 / instances.scale, rate, momentum, rho, integer("steps", steps, 1), is_signs(instances)
+    )  # fmt: skip
+    W, used, finite = in_blocks(run, (instances.patterns, m), 4)
+    return binary_solutions(instances, W, used, steps, ~finite, kappa)
+
+
+@partial(jax.jit, static_argnums=(9,))
+@partial(jax.vmap, in_axes=(0, 0, *(None,) * 8))
+def _stochastic(x, m, kappa, T, unit, rate, momentum, rho, steps, signs: bool):
+    P, N = x.shape
+    patterns = as_patterns(x, signs, unit, jnp.float32).x
+    limit = (T - 0.5) * unit / np.sqrt(N)
+    optimizer = optax.sgd(rate, momentum=momentum)
+    ascent = jax.grad(lambda m: -likelihood(m, patterns, kappa))
+
+    def gradient(m):
+        g = ascent(m)
+        return ascent(jnp.clip(m - rho * g / jnp.maximum(jnp.linalg.norm(g), 1e-30), -1.0, 1.0))
+
+    slope = lambda m: jax.lax.cond(rho > 0.0, gradient, ascent, m)
+
+    def step(state):
+        m, memory, _, _, t = state
+        change, memory = optimizer.update(slope(m), memory)
+        m = jnp.clip(optax.apply_updates(m, change), -1.0, 1.0)
+        W = jnp.where(m >= 0, 1.0, -1.0)
+        wrong = jnp.sum(product(W, patterns.T) < limit, dtype=jnp.int32)
+        return m, memory, W, wrong, t + 1
+
+    going = lambda state: (state[3] > 0) & (state[4] < steps) & jnp.all(jnp.isfinite(state[0]))
+    zero = jnp.zeros((), jnp.int32)
+    first = (m, optimizer.init(m), jnp.ones(N), zero + P + 1, zero)
+    m, _, W, _, t = jax.lax.while_loop(going, step, first)
+    return W, t, jnp.all(jnp.isfinite(m))
+
+
+def spherical_gradient(
+    X,
+    y=None,
+    *,
+    kappa: float,
+    steps: int = 2500,
+    eps: float = 0.0,
+    momentum: float = 0.9,
+    rate: float = 2.7,
+    key=0,
+) -> Solutions:
+    """A point of the sphere with all stabilities >= kappa, by projected momentum descent of the squared hinge at kappa + eps.
+
+    rate is in units of 1/lam (stable below 2 (1 + momentum)). eps > 0 ends with a wider margin; with eps = 0 momentum must carry W over
+    the boundary. Stops where min Delta >= kappa + eps.
+    """
+    instances = learnable(X, y, kappa=kappa)
+    real("eps", eps, 0.0)
+    real("momentum", momentum, 0.0, 0.999)
+    real("rate", rate, 0.0)
+    eta = rate / (1.0 + math.sqrt(instances.P / instances.N)) ** 2
+    rngs = [np.random.Generator(np.random.PCG64(s)) for s in sample_seeds(key, instances.samples, "sphere")]
+    W = np.stack([rng.standard_normal(instances.N) for rng in rngs])
+    unit = 1.0 / instances.scale
+    run = lambda x, W: _sphere(
+        x, W, kappa + eps, unit, eta, momentum, integer("steps", steps, 1), is_signs(instances)
+    )
+    W, used = in_blocks(run, (instances.patterns, W), 4)
+    finite = np.isfinite(W).all(1)
+    # counted anew in float64
+    wrong = (stabilities(instances, np.where(finite[:, None], W, 0.0)) < kappa - _ROUNDING).sum(1)
+    outcome = np.where(~finite, DIVERGED, np.where(wrong == 0, SOLVED, BUDGET))
+    return Solutions(W, wrong, used, steps, outcome)
+
+
+@partial(jax.jit, static_argnums=(7,))
+@partial(jax.vmap, in_axes=(0, 0, *(None,) * 6))
+def _sphere(x, W, margin, unit, eta, momentum, steps, signs: bool):
+    N = x.shape[1]
+    patterns = as_patterns(x, signs, unit, jnp.float64).x
+    normal = lambda w: w * jnp.sqrt(N / jnp.sum(w**2))
+    optimizer = optax.sgd(eta, momentum=momentum)
+
+    def step(state):
+        W, memory, _, t = state
+        gap = jnp.maximum(margin - patterns @ W, 0.0)
+        change, memory = optimizer.update(-gap @ patterns, memory)
+        W = normal(optax.apply_updates(W, change))
+        # the momentum stays tangent to the sphere
+        memory = jax.tree.map(lambda v: v - W * (v @ W) / N, memory)
+        return W, memory, jnp.min(patterns @ W), t + 1
+
+    W = normal(W)
+    going = lambda state: (state[2] < margin) & (state[3] < steps) & jnp.all(jnp.isfinite(state[0]))
+    first = (W, optimizer.init(W), jnp.min(patterns @ W), jnp.zeros((), jnp.int32))
+    W, _, _, t = jax.lax.while_loop(going, step, first)
+    return W, t

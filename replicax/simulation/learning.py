@@ -1,0 +1,115 @@
+"""What every learning algorithm starts from: patterns with labels absorbed, as numbers; and when weights solve them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .arguments import real
+from .constraints import threshold
+from .instances import PerceptronInstances
+from .outcomes import BUDGET, DIVERGED, SOLVED
+from .statistics import Statistic
+
+
+def learnable(X, y=None, *, kappa: float = 0.0, even: bool = True) -> PerceptronInstances:
+    """Instances from patterns X ([samples,] P, N) and labels y ([samples,] P) of +-1, absorbed: patterns y X.
+
+    Instances pass through. Raises ValueError for empty or non-finite X, labels that are not +-1, and (unless ``even``: allowed) +-1
+    patterns of even N at kappa = 0, where a field may be zero and a tie decides.
+    """
+    if isinstance(X, PerceptronInstances):
+        if y is not None:
+            raise ValueError("y is not allowed with instances: their labels are absorbed already")
+        instances = X
+    else:
+        x = np.asarray(X)
+        if x.size == 0 or x.ndim not in (2, 3):
+            raise ValueError(f"X of shape {x.shape} is not allowed: X must be ([samples,] P, N), not empty")
+        if not np.issubdtype(x.dtype, np.number) or not np.all(np.isfinite(x)):
+            raise ValueError("X with entries that are not finite numbers is not allowed")
+        if y is not None:
+            labels = np.asarray(y)
+            if labels.shape != x.shape[:-1]:
+                raise ValueError(
+                    f"y of shape {labels.shape} is not allowed: y must have shape {x.shape[:-1]}"
+                )
+            if not np.all(np.abs(labels) == 1):
+                bad = labels[np.abs(labels) != 1].flat[0]
+                raise ValueError(f"y = {bad!r} is not allowed: labels must be -1 or +1")
+            x = x * labels[..., None].astype(x.dtype)
+        instances = PerceptronInstances.from_array(x)
+    real("kappa", kappa)
+    if not even and is_signs(instances) and instances.N % 2 == 0 and kappa == 0.0:
+        raise ValueError(f"N = {instances.N} is not allowed: with +-1 patterns N must be odd at kappa = 0")
+    return instances
+
+
+def is_signs(instances: PerceptronInstances) -> bool:
+    """Whether all patterns are +-1."""
+    return instances.patterns.dtype == np.int8
+
+
+def only_signs(instances: PerceptronInstances, what: str) -> PerceptronInstances:
+    """The instances, refused unless all patterns are +-1."""
+    if not is_signs(instances):
+        raise ValueError(f"X with entries other than -1 and +1 is not allowed: {what} counts in integers")
+    return instances
+
+
+def stabilities(instances: PerceptronInstances, W) -> np.ndarray:
+    """Delta = X W / sqrt(N) of weights W (samples, N): (samples, P)."""
+    fields = np.einsum("spi,si->sp", instances.patterns.astype(np.float64), np.asarray(W, np.float64))
+    return fields / (instances.scale * np.sqrt(instances.N))
+
+
+def errors(instances: PerceptronInstances, W, *, kappa: float = 0.0) -> np.ndarray:
+    """Violated patterns of binary weights W (samples, N), counted in integers (ties satisfied): (samples,)."""
+    T = threshold("margin", kappa, instances.N, instances.scale, False)
+    fields = np.einsum("spi,si->sp", instances.patterns.astype(np.int64), np.asarray(W, np.int64))
+    return (fields < T).sum(1)
+
+
+class Solutions(NamedTuple):
+    """What a solver returns, one entry per instance.
+
+    W        (samples, N) the best weights: those that solve, or the last
+    errors   violated patterns of W, counted anew;  solved  errors == 0 (spherical weights: within rounding)
+    steps    sweeps, epochs or steps used;  budget  those allowed
+    outcome  codes of `outcomes`: solved, budget or diverged
+    """
+
+    W: np.ndarray
+    errors: np.ndarray
+    steps: np.ndarray
+    budget: int
+    outcome: np.ndarray
+
+    @property
+    def solved(self) -> np.ndarray:
+        return self.outcome == SOLVED
+
+    def statistics(self, instances: PerceptronInstances) -> dict[str, Statistic]:
+        """solved (unsolved and diverged runs stay in the denominator), energy = errors per weight, steps of the solved runs, R."""
+        W = np.asarray(self.W, np.float64)
+        results = {
+            "solved": Statistic.from_counts(int(self.solved.sum()), len(self.solved)),
+            "energy": Statistic.from_samples(self.errors / W.shape[1]),
+            "steps": Statistic.from_samples(self.steps[self.solved]),
+            "budget": Statistic(float(self.budget), 0.0, len(self.solved)),
+            "diverged": Statistic.from_counts(int((self.outcome == DIVERGED).sum()), len(self.solved)),
+        }
+        if instances.teacher is not None:
+            results["R"] = Statistic.from_samples((W * instances.teacher).mean(1))
+        return results
+
+
+def binary_solutions(
+    instances: PerceptronInstances, W, steps, budget: int, diverged, kappa: float
+) -> Solutions:
+    """Solutions of binary weights: the errors are counted anew, in integers, whatever the solver believed."""
+    W = np.asarray(W).astype(np.int8)
+    count = errors(instances, W, kappa=kappa)
+    outcome = np.where(count == 0, SOLVED, np.where(diverged, DIVERGED, BUDGET))
+    return Solutions(W, count, np.asarray(steps), budget, outcome)
