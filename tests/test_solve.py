@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 import replicax as rx
 
@@ -86,7 +87,8 @@ def test_an_unsolved_point_does_not_disturb_its_neighbours():
 
 @pytest.mark.parametrize("kappa", [-0.5, 0.0, 0.4])
 def test_implicit_derivatives_against_finite_differences(kappa):
-    """d q/d alpha and the second derivative of the entropy, through the root."""
+    """d q/d alpha, forwards and backwards, and the second derivative of the entropy, through the root."""
+    stencil = np.array([1, -8, 0, 8, -1]) / 12
 
     def q(a):
         return rx.solve(rx.BinaryPerceptron(alpha=a, kappa=kappa)).order.q
@@ -95,14 +97,12 @@ def test_implicit_derivatives_against_finite_differences(kappa):
         return rx.solve(rx.BinaryPerceptron(alpha=a, kappa=kappa)).entropy
 
     a, h = 0.35, 1e-3
-    points = a + h * np.array([-2, -1, 0, 1, 2.0])
-    values = np.asarray(rx.solve(rx.BinaryPerceptron(alpha=points, kappa=kappa)).order.q)
-    assert float(jax.grad(q)(a)) == pytest.approx(values @ [1, -8, 0, 8, -1] / (12 * h), rel=1e-8)
-    slopes = np.asarray(jax.vmap(jax.grad(entropy))(jnp.asarray(points)))
-    assert float(jax.grad(jax.grad(entropy))(a)) == pytest.approx(
-        slopes @ [1, -8, 0, 8, -1] / (12 * h), rel=1e-8
-    )
-    assert float(jax.jacfwd(q)(a)) == pytest.approx(float(jax.grad(q)(a)), rel=1e-12)
+    points = jnp.asarray(a + h * np.array([-2, -1, 0, 1, 2.0]))
+    both = jax.vmap(lambda x: jax.jvp(lambda y: (q(y), entropy(y)), (x,), (1.0,)))
+    (values, _), (q_slopes, slopes) = both(points)
+    assert float(q_slopes[2]) == pytest.approx(float(values @ stencil) / h, rel=1e-8)
+    assert float(jax.grad(q)(a)) == pytest.approx(float(q_slopes[2]), rel=1e-12)
+    assert float(jax.grad(jax.grad(entropy))(a)) == pytest.approx(float(slopes @ stencil) / h, rel=1e-8)
 
 
 def test_derivatives_at_alpha_zero():
@@ -113,15 +113,23 @@ def test_derivatives_at_alpha_zero():
     assert float(slope) == pytest.approx(-LOG2, rel=1e-11)
 
 
-def test_energy_is_minus_the_total_derivative_in_beta():
-    for build in (
+@pytest.mark.parametrize(
+    "build",
+    [
         lambda b: rx.BinaryPerceptron(alpha=1.0, beta=b),
         lambda b: rx.SphericalPerceptron(alpha=3.0, beta=b),
         lambda b: rx.SphericalPerceptron(alpha=4.0, beta=b, loss="squared-hinge"),
         lambda b: rx.RecurrentNetwork(J_D=0.5, beta=b),
-    ):
-        total = jax.grad(lambda b, build=build: rx.solve(build(b)).phi)(1.7)
-        assert float(total) == pytest.approx(-float(rx.solve(build(1.7)).energy), rel=1e-11)
+    ],
+    ids=["binary", "sphere, errors", "sphere, squared hinge", "network"],
+)
+def test_energy_is_minus_the_total_derivative_in_beta(build):
+    def phi_and_energy(beta):
+        answer = rx.solve(build(beta))
+        return answer.phi, answer.energy
+
+    (_, energy), (total, _) = jax.jvp(phi_and_energy, (1.7,), (1.0,))
+    assert float(total) == pytest.approx(-float(energy), rel=1e-11)
 
 
 def test_start_is_used_and_harmless():
@@ -134,18 +142,16 @@ def test_start_is_used_and_harmless():
 
 def test_ground_state_above_capacity_and_rs_below():
     """Squared hinge in closed form: e = (sqrt(alpha/alpha_c) - 1)^2/2, chi = 1/(sqrt(alpha/alpha_c) - 1)."""
-    for kappa in (-0.5, 0.0, 0.7):
-        capacity = float(rx.threshold(rx.SphericalPerceptron(kappa=kappa), "capacity").value)
-        alphas = capacity * np.array([0.8, 1.01, 1.5, 4.0, 30.0])
-        answer = rx.solve(
-            rx.SphericalPerceptron(alpha=alphas, kappa=kappa, loss="squared-hinge"), rx.KRSB(k=0)
-        )
-        ratio = np.sqrt(alphas[1:] / capacity)
-        np.testing.assert_allclose(answer.energy[1:], 0.5 * (ratio - 1) ** 2, rtol=1e-9)
-        np.testing.assert_allclose(answer.chi[1:], 1 / (ratio - 1), rtol=1e-9)
-        below = rx.solve(rx.SphericalPerceptron(alpha=alphas[0], kappa=kappa))
-        assert float(answer.phi[0]) == pytest.approx(float(below.phi), abs=1e-14)
-        assert float(answer.energy[0]) == 0.0 and np.isnan(answer.chi[0])
+    kappas = np.array([-0.5, 0.0, 0.7])[:, None]
+    capacities = 1 / ((1 + kappas**2) * norm.cdf(kappas) + kappas * norm.pdf(kappas))  # Gardner (1988)
+    alphas = capacities * np.array([0.8, 1.01, 1.5, 4.0, 30.0])
+    answer = rx.solve(rx.SphericalPerceptron(alpha=alphas, kappa=kappas, loss="squared-hinge"), rx.KRSB(k=0))
+    ratio = np.sqrt(alphas[:, 1:] / capacities)
+    np.testing.assert_allclose(answer.energy[:, 1:], 0.5 * (ratio - 1) ** 2, rtol=1e-9)
+    np.testing.assert_allclose(answer.chi[:, 1:], 1 / (ratio - 1), rtol=1e-9)
+    below = rx.solve(rx.SphericalPerceptron(alpha=alphas[:, 0], kappa=kappas[:, 0]))
+    np.testing.assert_allclose(answer.phi[:, 0], below.phi, atol=1e-14)
+    assert np.all(answer.energy[:, 0] == 0.0) and np.all(np.isnan(answer.chi[:, 0]))
     errors = rx.solve(rx.SphericalPerceptron(alpha=3.0), rx.KRSB())
     assert float(errors.energy) == pytest.approx(0.09751603, abs=1e-8)
 
@@ -185,7 +191,6 @@ class TestRecurrentNetwork:
     def test_limit_of_many_replicas_closed_form(self):
         """Phi_inf = h2(d_c) + max_x {(1-d_c) log Phi((J_D+x)/s) + d_c log Phi((J_D-x)/s)}, s^2 = 1 - q1."""
         from scipy.optimize import minimize_scalar
-        from scipy.stats import norm
 
         for J_D, q1 in ((0.3, 0.95), (0.1, 0.9), (0.0, 0.7), (1.0, 0.5)):
             d, s = (1 - np.sqrt(q1)) / 2, np.sqrt(1 - q1)
@@ -270,8 +275,6 @@ class TestStabilities:
 
     def test_recurrent_network(self):
         """Mean J_D + phi/Phi, and P(0+) = phi/Phi."""
-        from scipy.stats import norm
-
         answer = rx.solve(rx.RecurrentNetwork(J_D=0.5))
         x, w = np.polynomial.legendre.leggauss(200)
         grid = 5 * (x + 1)

@@ -156,11 +156,8 @@ def batched(
     leaves = jax.tree.leaves(parameters)
     shape = jnp.broadcast_shapes(*(x.shape for x in leaves)) if leaves else ()
     if any(isinstance(x, jax.core.Tracer) for x in (*leaves, *jax.tree.leaves(coordinates))):
-        call = lambda p, c: kernel(p, c, 1)
-        for _ in shape:
-            call = jax.vmap(call)
         spread = jax.tree.map(lambda x: jnp.broadcast_to(x, shape), parameters)
-        return call(spread, coordinates)
+        return _traced(kernel, spread, coordinates, len(shape))
     flat = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), shape).reshape(-1), parameters)  # pyright: ignore[reportCallIssue]
     starts = jax.tree.map(lambda x: np.asarray(x).reshape(-1, x.shape[-1]), coordinates)
     size = int(np.prod(shape))  # pyright: ignore[reportCallIssue]
@@ -204,6 +201,15 @@ def _in_blocks(kernel: Any, flat: Any, starts: Any, size: int, refinement: int, 
 def _compiled(kernel: Any, flat: Any, starts: Any, refinement: int, size: int) -> Any:
     point = jax.vmap(lambda p, s: kernel(p, s, refinement), axis_size=size)
     return point(flat, starts)
+
+
+@eqx.filter_jit
+def _traced(kernel: Any, parameters: Any, coordinates: Any, axes: int) -> Any:
+    """Under grad or vmap alone the kernel is still one compiled program, not one for every operation."""
+    call = lambda p, c: kernel(p, c, 1)
+    for _ in range(axes):
+        call = jax.vmap(call)
+    return call(parameters, coordinates)
 
 
 def find_root(
