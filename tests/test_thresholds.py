@@ -113,6 +113,19 @@ def test_instability_is_where_the_replicon_vanishes():
         assert np.max(np.abs(there.replicon)) < 1e-9
 
 
+def test_freezing_over_the_domain():
+    """From just above capacity (beta_c -> inf) to many patterns; the entropy of the solution vanishes there."""
+    kappas = np.linspace(-3, 3, 8)
+    capacity = np.asarray(rx.threshold(rx.BinaryPerceptron(kappa=kappas), "capacity").value)
+    alphas = capacity * (1 + 10.0 ** np.arange(-8, 5, 2))[:, None]
+    answer = rx.threshold(rx.BinaryPerceptron(alpha=alphas, kappa=kappas), "freezing")
+    assert np.all(np.asarray(answer.converged))
+    assert np.all(np.diff(answer.value, axis=0) < 0)
+    there = rx.solve(rx.BinaryPerceptron(alpha=alphas, kappa=kappas, beta=answer.value))
+    assert np.max(np.abs(there.entropy)) < 1e-9
+    np.testing.assert_allclose(there.energy, answer.energy, rtol=1e-7)
+
+
 def test_symmetric_u_beyond_kappa_star_is_an_upper_bound():
     """kappa* = 0.81709945308 (Aubin, Perkins & Zdeborova: 0.817): annealed entropy and instability vanish together."""
     star = 0.8170994530782729
