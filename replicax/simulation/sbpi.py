@@ -41,10 +41,10 @@ def sbpi(
 
 
 def cpr(X, y=None, *, epochs: int = 1000, p_r: float | None = None, K: int | None = None, key=0) -> Solutions:
-    """CP+R on +-1 patterns; p_r = 0.3 / sqrt(2 pi N) and K = 2 floor(sqrt N) unless given."""
+    """CP+R on +-1 patterns; p_r = 0.3 / sqrt(2 pi N) and K = 2 floor(sqrt N) + 1 unless given."""
     instances = learnable(X, y, even=False)
     p_r = 0.3 / math.sqrt(2.0 * math.pi * instances.N) if p_r is None else real("p_r", p_r, 0.0, 1.0)
-    K = states(instances.N) // 2 if K is None else K
+    K = 2 * math.floor(math.sqrt(instances.N)) + 1 if K is None else K
     return _online(instances, None, epochs, 0.0, p_r, -1, K, key)
 
 
@@ -62,39 +62,47 @@ def _online(X, y, epochs, p_s, p_r, theta, K, key) -> Solutions:
 
 
 @partial(jax.jit, static_argnums=(8,))
-@partial(jax.vmap, in_axes=(0, 0, *(None,) * 7))
-def _run(x, key, order, p_s, p_r, theta, K, epochs, random_walk: bool):
-    """Patterns (P, N) int8 -> W (N,) int8 and epochs used. The instances of a batch share the order of presentation."""
-    P, N = x.shape
-    begin, draws = jax.random.split(jax.random.wrap_key_data(key))
+def _run(x, keys, order, p_s, p_r, theta, K, epochs, random_walk: bool):
+    """Patterns (samples, P, N) int8 -> W (samples, N) int8 and epochs used.
+
+    The instances of a batch share the order of presentation, so that each step reads one slice; a solved one stays as it is.
+    """
+    rows = jnp.swapaxes(x, 0, 1)
+    P, samples, N = rows.shape
     order = jax.random.wrap_key_data(order)
-    h = jax.random.rademacher(begin, (N,), jnp.int16)
-    two = jnp.int16(2)
+    pairs = jax.vmap(lambda k: jax.random.split(jax.random.wrap_key_data(k)))(keys)
+    begin, draws = pairs[:, 0], pairs[:, 1]
+    uniform = lambda keys, n: jax.vmap(lambda k: jax.random.uniform(k, (n,), jnp.float32))(keys)
+    one, two = jnp.int16(1), jnp.int16(2)
 
     def present(carry, presentation):
-        h, wrong = carry
-        mu, u, k = presentation
-        row = x[mu].astype(jnp.int16)
-        W = jnp.where(h > 0, jnp.int16(1), jnp.int16(-1))
-        D = jnp.sum(row * W, dtype=jnp.int32)
-        error = D < 0
-        metaplastic = (D >= 0) & (D <= theta) & (u < p_s)
-        moved = error | (metaplastic & (row == W))
+        h, wrong, active = carry
+        mu, u, t = presentation
+        row = rows[mu].astype(jnp.int16)
+        W = jnp.where(h > 0, one, -one)
+        D = jnp.sum(row * W, -1, dtype=jnp.int32)
+        error = (D < 0) & active
+        metaplastic = (D >= 0) & (D <= theta) & (u < p_s) & active
+        moved = error[:, None] | (metaplastic[:, None] & (row == W))
         h = jnp.where(moved, h + two * row, h)
         if random_walk:
-            grow = jax.random.uniform(k, (N,), jnp.float32) < p_r
-            h = jnp.where(grow, h + two * jnp.where(h > 0, jnp.int16(1), jnp.int16(-1)), h)
-        return (jnp.clip(h, -K, K).astype(jnp.int16), wrong + error), None
+            grow = uniform(jax.vmap(jax.random.fold_in, (0, None))(draws, t), N) < p_r
+            h = jnp.where(grow & active[:, None], h + two * jnp.where(h > 0, one, -one), h)
+        return (jnp.clip(h, -K, K).astype(jnp.int16), wrong + error, active), None
 
     def epoch(state):
-        h, _, t = state
-        sites, mine = jax.random.fold_in(order, t), jax.random.fold_in(draws, t)
-        mus = jax.random.permutation(sites, P)
-        uniforms, walk = jax.random.split(mine)
-        inputs = mus, jax.random.uniform(uniforms, (P,), jnp.float32), jax.random.split(walk, P)
-        (h, wrong), _ = jax.lax.scan(present, (h, jnp.zeros((), jnp.int32)), inputs)
-        return h, wrong, t + 1
+        h, active, steps, t = state
+        mus = jax.random.permutation(jax.random.fold_in(order, t), P)
+        # epochs count from 0, presentations from 2^31: their random streams never meet
+        uniforms = uniform(jax.vmap(jax.random.fold_in, (0, None))(draws, t), P)
+        times = jnp.uint32(2**31) + (t * P + jnp.arange(P)).astype(jnp.uint32)
+        begin = (h, jnp.zeros(samples, jnp.int32), active)
+        (h, wrong, _), _ = jax.lax.scan(present, begin, (mus, uniforms.T, times))
+        return h, active & (wrong > 0), steps + active, t + 1
 
-    going = lambda state: (state[1] > 0) & (state[2] < epochs)
-    h, _, t = jax.lax.while_loop(going, epoch, (h, jnp.ones((), jnp.int32), jnp.zeros((), jnp.int32)))
-    return jnp.where(h > 0, 1, -1).astype(jnp.int8), t
+    going = lambda state: jnp.any(state[1]) & (state[3] < epochs)
+    h = jax.vmap(lambda k: jax.random.rademacher(k, (N,), jnp.int16))(begin)
+    zero = jnp.zeros((), jnp.int32)
+    first = (h, jnp.ones(samples, bool), jnp.zeros(samples, jnp.int32), zero)
+    h, _, steps, _ = jax.lax.while_loop(going, epoch, first)
+    return jnp.where(h > 0, 1, -1).astype(jnp.int8), steps
