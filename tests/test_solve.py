@@ -57,6 +57,19 @@ def test_finite_beta_becomes_infinite():
     np.testing.assert_allclose(soft.q, hard.q, atol=1e-12)
 
 
+def test_no_temperature_among_temperatures():
+    """beta = inf in an array of the squared hinge is the hard margin; a large beta tends to it like beta^(-1/2)."""
+    sphere = dict(alpha=1.3, kappa=0.2)
+    hard = rx.solve(rx.SphericalPerceptron(**sphere))
+    soft = rx.solve(rx.SphericalPerceptron(**sphere, beta=[1.0, 1e8, np.inf], loss="squared-hinge"))
+    assert np.all(soft.converged)
+    for name in ("phi", "entropy", "q", "replicon"):
+        values = np.asarray(getattr(soft, name))
+        assert values[2] == pytest.approx(float(getattr(hard, name)), abs=1e-12), name
+        assert abs(values[1] - values[2]) < 1e-2, name
+    assert float(soft.energy[2]) == 0.0
+
+
 @pytest.mark.parametrize(
     ("model", "status", "converged"),
     [

@@ -171,16 +171,20 @@ class SquaredHinge(Factor):
     beta: Array | float = 1.0
 
     def log_weight(self, x: Array) -> Array:
-        return -0.5 * self.beta * jnp.maximum(self.kappa - x, 0.0) ** 2
+        missed = jnp.maximum(self.kappa - x, 0.0)
+        return -0.5 * jnp.where(missed > 0, self.beta, 0.0) * missed**2
 
     def kinks(self) -> tuple[Array | float, ...]:
         return (self.kappa,)
 
     def log_partition(self, h: Array, V: Array) -> Array:
-        gap, stretch = self.kappa - h, 1.0 + self.beta * V
+        # beta = inf may stand in an array: the hard margin, with finite numbers behind the `where` for the derivatives
+        cold = jnp.isinf(self.beta)
+        beta = jnp.where(cold, 1.0, self.beta)
+        gap, stretch = self.kappa - h, 1.0 + beta * V
         u = gap / jnp.sqrt(V)
-        below = -0.5 * self.beta * gap**2 / stretch - 0.5 * jnp.log(stretch) + log_H(-u / jnp.sqrt(stretch))
-        return log_add_exp(log_H(u), below)
+        below = -0.5 * beta * gap**2 / stretch - 0.5 * jnp.log(stretch) + log_H(-u / jnp.sqrt(stretch))
+        return jnp.where(cold, log_H(u), log_add_exp(log_H(u), below))
 
     def envelope(self, h: Array, chi: Array) -> Array:
         """-(kappa - h)_+^2/(2 (1 + chi))."""
