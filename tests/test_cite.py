@@ -9,7 +9,13 @@ from replicax.top.cite import PAPERS, bibtex
 
 
 def test_sources_exist_and_are_used():
-    models = (rx.BinaryPerceptron, rx.SymmetricPerceptron, rx.SphericalPerceptron, rx.RecurrentNetwork)
+    models = (
+        rx.BinaryPerceptron,
+        rx.SymmetricPerceptron,
+        rx.SphericalPerceptron,
+        rx.RecurrentNetwork,
+        rx.RateNetwork,
+    )
     ansaetze = (rx.RS, rx.OneRSB, rx.KRSB, rx.LocalEntropy)
     named = {key for thing in (*models, *ansaetze) for key in thing.sources}
     assert named == set(PAPERS)

@@ -18,6 +18,7 @@ from replicax.top.registry import Parameter
         ("symmetric-perceptron", rx.SymmetricPerceptron),
         ("spherical-perceptron", rx.SphericalPerceptron),
         ("recurrent-network", rx.RecurrentNetwork),
+        ("rate-network", rx.RateNetwork),
     ],
 )
 def test_models_by_name(name, cls):

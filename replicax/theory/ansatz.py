@@ -167,6 +167,9 @@ class Pair(Ansatz):
 
     d: Number | None = parameter(None, low=0.0, high=1.0, open_low=True, doc="Hamming distance per weight")
 
+    def __check_init__(self) -> None:
+        require(self, "d")
+
 
 class LocalEntropy(Ansatz):
     r"""y replicas at mutual distance d = (1-q1)/2: the large-deviation local entropy of Baldassi et al., PRL 115 (2015) 128101,

@@ -238,3 +238,17 @@ class RecurrentNetwork(Model):
 
     def pair_field(self, V: Array) -> PairField:
         return PairField(self.J_D, self.beta, V)  # type: ignore[arg-type]
+
+
+class RateNetwork(Model):
+    r"""dx_i/dt = -x_i + s tanh x_i + g sum_j J_ij tanh x_j, independent Gaussian J_ij of variance 1/N.
+
+    s = 0: the transition to chaos at g = 1; Sompolinsky, Crisanti & Sommers, PRL 61 (1988) 259.  s > 1: bistable units; Stern,
+    Sompolinsky & Abbott, PRE 90 (2014) 062710, arXiv:1409.2535.
+    """
+
+    name: ClassVar[str] = "rate-network"
+    sources: ClassVar[tuple[str, ...]] = ("sompolinsky1988", "stern2014")
+
+    g: Number | None = parameter(None, low=0.0, doc="gain of the couplings")
+    s: Number = parameter(0.0, low=0.0, doc="self-coupling")

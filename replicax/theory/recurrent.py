@@ -6,11 +6,13 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
 
-from replicax.theory.ansatz import RS, LocalEntropy, evaluates, poses, require
+from replicax.numerics.special import H, binary_entropy, bivariate_orthant
+from replicax.theory.ansatz import RS, LocalEntropy, Pair, evaluates, poses, require
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.models import Number, RecurrentNetwork
 from replicax.vocabulary.levels import Level, Moments, tower
 from replicax.vocabulary.limits import INFINITE, STAR, is_concrete
+from replicax.vocabulary.recurrent import log_weight
 
 
 class FirstMoment(Problem):
@@ -145,7 +147,8 @@ class ReplicaClusterLimit(Problem):
     r"""m -> inf of `ReplicaCluster`: Phi = F(y, x) - y sqrt(q1), stationary in both fields (they are frozen).
 
     Equals h2(d_c) + max_x [(1-d_c) log Phi(J_D + x) + d_c log Phi(J_D - x)]/sqrt(1-q1), d_c = (1 - sqrt(q1))/2 at beta = inf.
-    Coordinates: y and x/sqrt(1-q1).
+    The magnetisation sqrt(q1) fixes y; what is left is one equation in u = x/sqrt(1-q1), taken in logarithms (both scores are
+    exponentially small where J_D >> sqrt(1-q1)): log (1-d_c)/d_c + log g(u_+) - log g(u_-) = 0, g = (log E w)'.
     """
 
     model: RecurrentNetwork
@@ -153,19 +156,26 @@ class ReplicaClusterLimit(Problem):
     scale: float = eqx.field(static=True, default=1.0)
 
     nodes: ClassVar[int] = 0
-    size: ClassVar[int] = 2
+    size: ClassVar[int] = 1
+
+    def _bias(self) -> tuple[Array, Array, Array]:
+        """artanh(sqrt q1) = log((1-d_c)/d_c)/2, J_D/sqrt(1-q1), and the slope of the equation at u = 0, roughly."""
+        rest = 1.0 - jnp.asarray(self.q1, float)
+        centre = jnp.sqrt(jnp.asarray(self.q1, float))
+        ratio = jnp.asarray(self.model.J_D, float) / jnp.sqrt(rest)
+        return 0.5 * jnp.log((1.0 + centre) ** 2 / rest), ratio, 1.6 + 2.0 * ratio
 
     def starts(self) -> tuple[Array, ...]:
-        y = jnp.arctanh(jnp.sqrt(jnp.asarray(self.q1, float)))
-        return (jnp.stack([y, jnp.zeros(())]), jnp.stack([0.5 * y, jnp.ones(())]))
+        bias, _, slope = self._bias()
+        return tuple((f * 2.0 * bias / slope)[None] for f in (1.0, 0.5, 2.0))
 
     def state(self, x: Array, n: int) -> State:
-        terminal, scale = self.model.pair_field(1.0 - self.q1), jnp.sqrt(1.0 - self.q1)
-        y, field = x[0], scale * x[1]
-        _, (by_y, by_x), _ = terminal.derivatives(y, field)
-        centre = jnp.sqrt(jnp.asarray(self.q1, float))
-        residual = jnp.stack([jnp.arctanh(by_y) - jnp.arctanh(centre), scale * by_x])
-        return State(dict(q1=jnp.asarray(self.q1, float)), residual, dict(y=y, x=field))
+        bias, ratio, slope = self._bias()
+        up, down = (log_weight(ratio + sign * x[0], self.model.beta) for sign in (1.0, -1.0))
+        # log g(u) = -u^2/2 - log E w(u + z) + constant
+        residual = (2.0 * bias - 2.0 * ratio * x[0] - up + down) / slope
+        parts = dict(y=bias - 0.5 * (up - down), x=jnp.sqrt(1.0 - self.q1) * x[0])
+        return State(dict(q1=jnp.asarray(self.q1, float)), residual[None], parts)
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         y, x = state.parts["y"], state.parts["x"]
@@ -177,6 +187,62 @@ class ReplicaClusterLimit(Problem):
         columns["slope"] = self.scale * self.partial(lambda p: p.q1, state, n)
         columns["energy"] = self.thermal(state, phi, n)[0]
         return columns
+
+
+class FixedPointPairs(Problem):
+    r"""Annealed number of fixed points at distance d = (1-q)/2 of one: S_2(q) - S_1 (the conditioning on one is exact).
+
+        S_2 - S_1 = h2(d) + (1-d) log P2(J_D; q) + d log P2(J_D; -q) - log P1(J_D),
+        P1 = E w(J_D + x),  P2 = E w(J_D + x) w(J_D + x'),  corr(x, x') = +-q,
+
+    w = 1 where its argument is positive, exp(-2 beta) elsewhere: P2 = a^2 + 2 a (1-a) Phi(J_D) + (1-a)^2 P(x, x' > -J_D), a = exp(-2 beta).
+    """
+
+    model: RecurrentNetwork
+    d: Array
+
+    nodes: ClassVar[int] = 1
+    size: ClassVar[int] = 0
+
+    def starts(self) -> tuple[Array, ...]:
+        return (jnp.zeros(0),)
+
+    def state(self, x: Array, n: int) -> State:
+        return State(dict(q=1.0 - 2.0 * jnp.asarray(self.d, float)), x, {})
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        d, J = jnp.asarray(self.d, float), jnp.asarray(self.model.J_D, float)
+        a = 0.0 if self.model.beta is INFINITE else jnp.exp(-2.0 * jnp.asarray(self.model.beta, float))
+        one = H(-J)
+        alone = jnp.log(a + (1.0 - a) * one)
+
+        def together(weight: Array, q: Array) -> Array:
+            both = a * a + 2.0 * a * (1.0 - a) * one + (1.0 - a) ** 2 * bivariate_orthant(-J, -J, q)
+            return jnp.where(weight > 0, weight * jnp.log(jnp.where(weight > 0, both, 1.0)), 0.0)
+
+        q = 1.0 - 2.0 * d
+        return (binary_entropy(d), together(1.0 - d, q), together(d, -q), -alone)
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        return dict(entropy=phi)
+
+
+def _count_only(model: RecurrentNetwork, what: str) -> RecurrentNetwork:
+    """The network whose replicated count is known: N = inf, eta = field = 0 (NaN where a traced one is not)."""
+    if model.N is not INFINITE:
+        raise ValueError(f"N: {what} are limits N = inf")
+    for name in ("eta", "field"):
+        value = getattr(model, name)
+        if is_concrete(value) and bool(jnp.any(jnp.asarray(value) != 0)):
+            raise ValueError(f"{name}: the replicated count is known for {name} = 0 only")
+        model = eqx.tree_at(lambda m: m.J_D, model, jnp.where(jnp.asarray(value) == 0, model.J_D, jnp.nan))
+    return model
+
+
+@poses(Pair, RecurrentNetwork)
+def pairs(model: RecurrentNetwork, ansatz: Pair) -> tuple[Problem, ...]:
+    require(model, "J_D")
+    return (FixedPointPairs(_count_only(model, "numbers of pairs"), ansatz.d),)  # type: ignore[arg-type]
 
 
 @poses(RS, RecurrentNetwork)
@@ -191,13 +257,7 @@ def clusters(model: RecurrentNetwork, ansatz: LocalEntropy) -> tuple[Problem, ..
     require(model, "J_D")
     if ansatz.ensemble != "replicas":
         raise ValueError(f"ensemble = {ansatz.ensemble!r}: the recurrent network has replicas only")
-    if model.N is not INFINITE:
-        raise ValueError("N: local entropies are limits N = inf")
-    for name in ("eta", "field"):
-        value = getattr(model, name)
-        if is_concrete(value) and bool(jnp.any(jnp.asarray(value) != 0)):
-            raise ValueError(f"{name}: the replicated count is known for {name} = 0 only")
-        model = eqx.tree_at(lambda m: m.J_D, model, jnp.where(jnp.asarray(value) == 0, model.J_D, jnp.nan))
+    model = _count_only(model, "local entropies")
     if ansatz.y is INFINITE:
         return (ReplicaClusterLimit(model, ansatz.overlap, ansatz.scale),)  # type: ignore[arg-type]
     if ansatz.y is STAR:

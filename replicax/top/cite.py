@@ -57,6 +57,23 @@ PAPERS: dict[str, dict[str, str]] = {
         pages="2769--2778",
         year="1980",
     ),
+    "sompolinsky1988": dict(
+        title="Chaos in random neural networks",
+        author="Sompolinsky, H. and Crisanti, A. and Sommers, H. J.",
+        journal="Physical Review Letters",
+        volume="61",
+        pages="259--262",
+        year="1988",
+    ),
+    "stern2014": dict(
+        title="Dynamics of random neural networks with bistable units",
+        author="Stern, M. and Sompolinsky, H. and Abbott, L. F.",
+        journal="Physical Review E",
+        volume="90",
+        pages="062710",
+        year="2014",
+        eprint="1409.2535",
+    ),
     "gutfreund1988": dict(
         title="The nature of attractors in an asymmetric spin glass with deterministic dynamics",
         author="Gutfreund, H. and Reger, J. D. and Young, A. P.",
