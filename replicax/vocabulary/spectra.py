@@ -1,0 +1,75 @@
+r"""Spectra of X = F^T F/D for a feature matrix F of D x N, and the averages that a Gaussian equivalent needs of them,
+
+    G = <1/(1+tx)>,   H = <x/(1+tx)>,   K_j = <x^j/(1+tx)^2>,   j = 0, 1, 2,       t >= 0.
+
+Marchenko-Pastur (independent entries of unit variance, c = N/D): with d = (1 + t(1-sqrt c)^2)(1 + t(1+sqrt c)^2) and u = 1 + t(1-c), both
+roots of quadratic equations,
+
+    H = 2/(1 + t(1+c) + sqrt d),   G = 2/(u + sqrt d),   K_0 = G(1 + c t G)/sqrt d,   K_1 = H/sqrt d.
+
+No form cancels; t = 0 (mu1 = 0) and t = inf (no regularisation, D < N) are approached without loss of digits.
+"""
+
+import abc
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+
+class Averages(NamedTuple):
+    G: Array
+    H: Array
+    K0: Array
+    K1: Array
+    K2: Array
+
+
+class Spectrum(eqx.Module):
+    """A spectrum of X, normalised to <x> = 1."""
+
+    @abc.abstractmethod
+    def averages(self, t: Array, alpha_D: Array) -> Averages:
+        """The averages at one t (shape ()), D/N = alpha_D."""
+
+
+class MarchenkoPastur(Spectrum):
+    """Independent entries of zero mean and unit variance."""
+
+    def averages(self, t: Array, alpha_D: Array) -> Averages:
+        c = 1.0 / alpha_D
+        root = jnp.sqrt(c)
+        gap = (1.0 - root) ** 2
+        d = jnp.sqrt((1.0 + t * gap) * (1.0 + t * (1.0 + root) ** 2))
+        u = 1.0 + t * (1.0 - c)
+        H = 2.0 / (1.0 + t * (1.0 + c) + d)
+        bulk = 2.0 / (jnp.maximum(u, 0.0) + d)
+        flat = (d - u) / (2.0 * c * jnp.where(u < 0, t, 1.0))
+        G = jnp.where(u < 0, flat, bulk)
+        K2 = H * (2.0 * (1.0 + c) + t * (1.0 - c) ** 2) / (d * (d + 1.0))
+        return Averages(G, H, G * (1.0 + c * t * G) / d, H / d, K2)
+
+
+class Empirical(Spectrum):
+    """Given eigenvalues (n,), zeros included, with equal weights; they are scaled to <x> = 1."""
+
+    eigenvalues: ArrayLike
+
+    def averages(self, t: Array, alpha_D: Array) -> Averages:
+        x = jnp.asarray(self.eigenvalues, float)
+        x = x / jnp.mean(x)
+        w = 1.0 / (1.0 + t * x)
+        return Averages(*(jnp.mean(y) for y in (w, x * w, w * w, x * w * w, (x * w) ** 2)))
+
+
+class Orthogonal(Spectrum):
+    """Orthogonal features: X = 1 for N <= D, else x = N/D on a fraction D/N and 0 elsewhere."""
+
+    def averages(self, t: Array, alpha_D: Array) -> Averages:
+        mass = jnp.minimum(1.0, alpha_D)
+        x = 1.0 / mass
+        w = 1.0 / (1.0 + t * x)
+        rest = 1.0 - mass
+        return Averages(mass * w + rest, w, mass * w * w + rest, w * w, x * w * w)
