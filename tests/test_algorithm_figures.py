@@ -1,0 +1,28 @@
+"""The figures on algorithms: drawn with their data, and the data say what the caption says."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from replicax.top.figures import figure
+
+
+@pytest.mark.slow
+def test_algorithm_thresholds(tmp_path):
+    image, table = figure("algorithm-thresholds", tmp_path, quick=True)
+    data = xr.load_dataset(table)
+    assert image.stat().st_size > 1e4 and data["solved"].shape == (4, 3)
+    assert np.all(data["solved"].sel(alpha=0.5) >= 0.5) and np.all(data["solved"].sel(alpha=0.8) <= 0.5)
+    assert np.all(data["solved_err"] > 0) and float(data["capacity"]) == pytest.approx(0.8330786, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_bp_local_entropy(tmp_path):
+    """Monotone and below the volume; the teacher's branch ends, that of SBPI's solutions does not."""
+    image, table = figure("bp-local-entropy", tmp_path, quick=True)
+    data = xr.load_dataset(table)
+    d, S = data["d_sbpi"].values, data["S_loc_sbpi"].values
+    assert image.stat().st_size > 1e4 and np.all(np.isfinite(S))
+    assert np.all(np.diff(d) < 0) and np.all(np.diff(S) < 0)
+    assert np.all(S < -d * np.log(d) - (1 - d) * np.log(1 - d))
+    assert np.isnan(data["S_loc_teacher"].values[-1])
