@@ -22,8 +22,7 @@ from replicax.vocabulary.limits import is_concrete
 
 #: batches are padded to these sizes; longer ones are cut into the last
 BLOCKS = (8, 64, 512, 4096)
-#: a point with a larger quadrature error (times 1 + |phi|) is solved again with `_REFINED` times the nodes
-_ACCURATE = 1e-10
+#: a point that is less accurate than its problem asks for is solved again with so many times the nodes
 _REFINED = 4
 _COARSE = 1e-4
 
@@ -143,7 +142,8 @@ def solve(model: Any, ansatz: Ansatz | type[Ansatz] | None = None, *, start: Any
 
 
 def _unsatisfactory(answer: Solution) -> Array:
-    accurate = answer.quadrature_error <= _ACCURATE * (1.0 + jnp.abs(answer.columns["phi"]))
+    accuracy = max(p.accuracy for p in answer.ansatz.problems(answer.model))
+    accurate = answer.quadrature_error <= accuracy * (1.0 + jnp.abs(answer.columns["phi"]))
     lost = answer.code == CODE["not converged"]
     return lost | (answer.converged & ~accurate)
 
@@ -297,10 +297,12 @@ def _answer(problem: Problem, given: Array | None, refinement: int):
     error = jnp.abs(phi - sum(terms, jnp.zeros(()))) + rounding
     columns = dict(phi=phi) | problem.columns(state, phi, n)
     finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (phi, *state.order.values())]))
-    converged = root.converged & finite & problem.inside(state)
+    missing = problem.missing(state, n)
+    converged = root.converged & finite & problem.inside(state) & ~missing
     if given is None:
         converged = converged & problem.reached(root.x, n)
-    code = jnp.where(problem.absent(n), CODE["no solution"], CODE["not converged"])
+    code = jnp.where(problem.absent(n), CODE["no solution"], CODE[problem.failure])
+    code = jnp.where(missing, CODE["no reference"], code)
     healthy = jnp.where(
         problem.counts & (columns.get("entropy", phi) < -error), CODE["negative entropy"], CODE["ok"]
     )

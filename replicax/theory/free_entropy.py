@@ -44,6 +44,10 @@ class Problem(eqx.Module):
 
     #: points solved in one compiled batch, by the memory of their nodes
     largest_block: ClassVar[int] = 4096
+    #: a point with a larger quadrature error (times 1 + |phi|) is solved again with finer rules
+    accuracy: ClassVar[float] = 1e-10
+    #: the status where no root is found
+    failure: ClassVar[str] = "not converged"
 
     @property
     def counts(self) -> bool:
@@ -72,6 +76,10 @@ class Problem(eqx.Module):
         return energy, phi + jnp.where(cold, 0.0, jnp.where(cold, 0.0, beta) * energy)
 
     def absent(self, n: int) -> Array:
+        return jnp.zeros((), bool)
+
+    def missing(self, state: State, n: int) -> Array:
+        """True where what the solution refers to (a typical reference) does not exist."""
         return jnp.zeros((), bool)
 
     def reached(self, x: Array, n: int) -> Array:

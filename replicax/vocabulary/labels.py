@@ -43,7 +43,7 @@ class Labels(eqx.Module):
             h = slope * z
             return jax.jvp(lambda x: self.log_weight(x, V), (h,), (jnp.ones_like(h),))
 
-        return Tilt(density, self.width(V) / jnp.maximum(jnp.abs(slope), _LEAST))
+        return Tilt(density, (jnp.zeros_like(slope),), (self.width(V) / jnp.maximum(jnp.abs(slope), _LEAST),))
 
 
 class Teacher(Labels):

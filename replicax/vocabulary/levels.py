@@ -111,12 +111,13 @@ def is_frozen(m: float | Array) -> bool:
 
 
 class Tilt(NamedTuple):
-    """A weight on the standard normal z of the outermost, plain level (labels of a teacher): density(z) = (log weight, score of the
-    teacher's field); it bends at z = 0 over `width`.
+    """A weight on the standard normal z of the outermost, plain level (labels of a teacher, a reference that satisfies its own
+    constraint): density(z) = (log weight, score of the teacher's field); it bends at `positions` over `widths`, both in z.
     """
 
     density: Callable[[Array], tuple[Array, Array]]
-    width: Array
+    positions: tuple
+    widths: tuple
 
 
 class Moments(NamedTuple):
@@ -159,7 +160,7 @@ def tower(
 
     if is_frozen(level.m):
         return _envelope(terminal, inner, level, h)
-    return _quadrature(terminal, inner, level, h, n, even, tilt)
+    return _quadrature(terminal, inner, level, h, n, even, tilt, deeper)
 
 
 def _quadratic(terminal: Quadratic, levels: tuple[Level, ...], h: Fields) -> Moments:
@@ -190,7 +191,14 @@ def _quadratic(terminal: Quadratic, levels: tuple[Level, ...], h: Fields) -> Mom
 
 
 def _quadrature(
-    terminal: Terminal, inner: Callable, level: Level, h: Fields, n: int, even: bool, tilt: Tilt | None = None
+    terminal: Terminal,
+    inner: Callable,
+    level: Level,
+    h: Fields,
+    n: int,
+    even: bool,
+    tilt: Tilt | None,
+    deeper: tuple[Level, ...],
 ) -> Moments:
     """The level by quadrature: one node axis for every component, appended to the axes of h."""
     c, m = terminal.components, level.m
@@ -199,12 +207,12 @@ def _quadrature(
     if tilt is not None:  # a variance that is no longer felt must not vanish: z is read off the shift
         level = level._replace(variances=(jnp.maximum(level.variances[0], _felt(terminal, m)),))
     for i in range(c):
-        shifts, factor, exponent = _steps(terminal, inner, i, level, h[i], n, even and i == 0, tilt)
+        shifts, factor, exponent = _steps(terminal, inner, i, level, h[i], n, even and i == 0, tilt, deeper)
         axes = (..., *(None,) * i, slice(None), *(None,) * (c - 1 - i))
         fields.append(h[i][(..., *(None,) * c)] + shifts[axes])
         weights, log_weights = weights * factor[axes], log_weights + exponent[axes]
     if tilt is not None:
-        exponent, signal = tilt.density(shifts / jnp.sqrt(level.variances[0]))
+        exponent, signal = tilt.density(shifts / jnp.sqrt(level.variances[0])[..., None])
         log_weights = log_weights + exponent
     deep = inner(*fields)
     axis = tuple(range(-c, 0))
@@ -233,7 +241,21 @@ def _quadrature(
     )
     rest = jax.tree.map(mean, (deep.overlap, deep.gap, deep.curvature, deep.curvature2))
     cross = 0.0 if tilt is None else mean(signal * deep.score[0])
-    return Moments(value, score, hessian, (own, *rest[0]), (spread, *rest[1]), rest[2], rest[3], cross)
+    gaps = rest[1]
+    if plain and deeper and is_frozen(deeper[0].m) and terminal.slope(0):
+        gaps = ((gaps[0][0] + _crossing(inner, level.variances[0], h[0]),), *gaps[1:])
+    return Moments(value, score, hessian, (own, *rest[0]), (spread, *gaps), rest[2], rest[3], cross)
+
+
+def _crossing(inner: Callable, v: Array, h: Array) -> Array:
+    """What the jump of the score at field 0 adds to lim m gap of an m = inf level: (density of the field at 0) (jump).
+
+    At finite m two maxima of scores +-t share the measure over a width 1/m of the field, with variance 4 t^2 p (1 - p),
+    p = 1/(1 + e^(-2 m t h)): its integral times m is 2 t.
+    """
+    at = lambda x: inner(jnp.full(jnp.shape(h), x)).score[0]
+    density = jnp.exp(-0.5 * h**2 / v) / jnp.sqrt(2 * np.pi * v)
+    return density * (at(1e-13) - at(-1e-13))
 
 
 def _felt(terminal: Terminal, m: float | Array) -> Array:
@@ -251,6 +273,7 @@ def _steps(
     n: int,
     even: bool,
     tilt: Tilt | None,
+    deeper: tuple[Level, ...],
 ) -> tuple[Array, Array, Array]:
     """Shifts sqrt(v) z_j of the field, and their weights as (factor, logarithm of the rest).
 
@@ -271,11 +294,20 @@ def _steps(
     small = v < SMALL * width**2
     scale = jnp.sqrt(jnp.where(small, 1.0, v))
     if plain or slope == 0.0:
+        # a deeper level of large m turns a bounded slope over 1/m; m = inf: it jumps between two maxima, which part at variance 1 with
+        # the cube root of the field
+        frozen = [deep for deep in deeper if slope and is_frozen(deep.m)]
+        jumps = terminal.jumps or bool(frozen)
+        sharp = sum((abs(slope) * deep.m for deep in deeper if slope and not is_frozen(deep.m)), 0.0)
+        for deep in frozen:
+            apart = jnp.abs(1.0 - deep.variances[component] * slope**2) ** 1.5
+            sharp = sharp + 1.0 / lax.stop_gradient(jnp.maximum(apart, 1e-5))
         positions = tuple((b - h) / scale for b in bends.positions)
-        widths = tuple(everywhere(w) / scale for w in bends.widths)
+        widths = tuple(everywhere(w / (1.0 + sharp * w)) / scale for w in bends.widths)
         if tilt is not None:
-            positions, widths = (*positions, jnp.zeros_like(scale)), (*widths, everywhere(tilt.width))
-        rule = gaussian_rule(positions, widths, n, even=even, moving=terminal.jumps)
+            positions = (*positions, *(everywhere(p) for p in tilt.positions))
+            widths = (*widths, *(everywhere(w) for w in tilt.widths))
+        rule = gaussian_rule(positions, widths, n, even=even, moving=jumps)
     elif slope is None:
         centre, spread = _peak(inner, h, scale, m)
         positions = (centre, *((b - h) / scale for b in bends.positions))
@@ -325,18 +357,21 @@ def _stencil(n: int, even: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _envelope(terminal: Terminal, inner: Callable, level: Level, h: Fields) -> Moments:
-    """m = inf for a one-component concave terminal: x = h + v f'(x), value f(x) - (x - h)^2/(2 v) (v < 0: the stationary point).
+    """m = inf for a one-component terminal: x = h + v f'(x), value f(x) - (x - h)^2/(2 v) (v < 0: the stationary point).
 
-    Newton on x - h - v f'(x), whose slope 1 - v f'' stays positive; two more steps outside `stop_gradient` make the first three
-    derivatives those of the implicit function.
+    Newton on x - h - v f'(x): for concave f its slope 1 - v f'' stays positive; where f is convex with a bounded slope (log 2cosh) the
+    maximum is the root on the side of h, reached monotonically from h + v (largest slope).  Two more steps outside `stop_gradient` make the
+    first three derivatives those of the implicit function.
     """
     (v,), (h0,) = level.variances, h
+    slope = terminal.slope(0)
+    far = h0 if slope is None else h0 + jnp.maximum(v, 0.0) * slope * jnp.sign(h0)
 
     def step(x: Array) -> Array:
         deep = inner(x)
         return x - (x - h0 - v * deep.score[0]) / (1.0 - v * deep.hessian[0][0])
 
-    x = lax.fori_loop(0, 40, lambda _, x: lax.stop_gradient(step(x)), lax.stop_gradient(h0))
+    x = lax.fori_loop(0, 40, lambda _, x: lax.stop_gradient(step(x)), lax.stop_gradient(far))
     for _ in range(2):
         x = step(x)
     deep = inner(x)

@@ -78,7 +78,11 @@ class Prior(eqx.Module):
         self, conjugates: tuple[Array, ...], b: Array, ms: tuple, n: int, R_hat: Array | None
     ) -> Moments:
         levels = tuple(Level((v,), m) for v, m in zip(conjugates, ms))
-        return tower(_PriorTerminal(self, b), levels, n, None if R_hat is None else (R_hat,))
+        return tower(self.terminal(b), levels, n, None if R_hat is None else (R_hat,))
+
+    def terminal(self, b: Array) -> Terminal:
+        """h -> f(h, b) as the terminal of a tower."""
+        return _PriorTerminal(self, b)
 
 
 def increments(out: Moments, component: int = 0) -> tuple[Array, ...]:
@@ -136,7 +140,15 @@ class Spherical(Prior):
     def site(
         self, coordinates: tuple[Array, ...], b: Array, ms: tuple, n: int, R_hat: Array | None = None
     ) -> Site:
-        """The coordinate of R_hat is R_hat/sqrt(Lambda)."""
+        """The coordinate of R_hat is R_hat/sqrt(Lambda); behind a level with m > 0 that of an increment is c with a v = c/(1 + m c)
+        (m = inf: c/(1 + c)), so that every c > 0 is allowed.
+        """
+        scaled_v, a = [], jnp.ones(())
+        for c, m in zip(reversed(coordinates), reversed(ms)):
+            gain = 1.0 + (c if is_frozen(m) else m * c)
+            scaled_v.append(c / (a * gain))
+            a = a * gain
+        coordinates = tuple(reversed(scaled_v))
         levels = tuple(Level((s,), m) for s, m in zip(coordinates, ms))
         scaled = tower(Quadratic(jnp.ones(())), levels, n, None if R_hat is None else (R_hat,))
         overlaps = increments(scaled)

@@ -12,9 +12,10 @@ from replicax.answers.solve import find_root
 from replicax.answers.status import CODE
 from replicax.answers.thresholds import Definition, Explicit, Options, define
 from replicax.numerics.brackets import bracketed_root
-from replicax.numerics.special import inverse_H, log_add_exp, log_H
+from replicax.numerics.special import inverse_H, log_H
 from replicax.theory.ansatz import RS
 from replicax.theory.free_entropy import Problem, State
+from replicax.theory.frozen import FREEZING_FACTORS, annealed_freezing
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron, SymmetricPerceptron
 from replicax.theory.stability import breaking_point
 from replicax.vocabulary.factors import SquaredHinge, WeightTerminal
@@ -86,20 +87,8 @@ def _instability_guesses(fraction_of: float) -> Callable[[Any, Options], tuple[A
 
 
 def _freezing_guesses(model: BinaryPerceptron, options: Options) -> tuple[Array, ...]:
-    """Where the annealed entropy vanishes, log 2 + alpha (log f + beta e^-beta H(-kappa)/f) = 0 with f = H(kappa) + e^-beta H(-kappa): below
-    the freezing point, and close to it at many patterns; up to the first-moment bound it vanishes nowhere.
-    """
-    alpha, kappa = jnp.asarray(model.alpha, float), jnp.asarray(model.kappa, float)
-
-    def entropy(log_beta: Array) -> Array:
-        beta = jnp.exp(log_beta)
-        failed = log_H(-kappa) - beta
-        log_f = log_add_exp(log_H(kappa), failed)
-        return LOG2 + alpha * (log_f + beta * jnp.exp(failed - log_f))
-
-    annealed = bracketed_root(entropy, jnp.log(1e-6), jnp.log(1e4), tol=1e-6)
-    start = jnp.where(annealed.converged, jnp.exp(annealed.value), 3.0)
-    return tuple(f * start for f in (1.0, 1.5, 2.5, 5.0, 0.3, 12.0, 30.0))
+    start = annealed_freezing(model.alpha, model.kappa)  # type: ignore[arg-type]
+    return tuple(f * start for f in FREEZING_FACTORS)
 
 
 # ---------------------------------------------------------------- where there is none

@@ -1,0 +1,229 @@
+r"""Franz-Parisi: the entropy of solutions at distance d of a typical reference.
+
+    S(d) = lim (1/N) E log #{W : Delta(W) >= kappa, W.Wt = p N},   p = 1 - 2 d,   Wt typical at margin kappa_ref (RS, q_t, q^_t).
+
+Order parameters: q1, overlap of two W around the same reference; t, overlap of W with an independent reference; conjugates q1^, t^, p^:
+
+    S = -q1^(1-q1)/2 - p p^ + t t^ + E_{x, tau} E_z log 2cosh(lambda x + sqrt(v) z + s tau) + alpha E_{z0} E_{w | reference} log f(h),
+    x = sqrt(q^_t) z1, tau = +-1 with weight e^{tau x}/2cosh x;   lambda = t^/q^_t,  v = q1^ - t^^2/q^_t,  s = p^ - t^,
+    h = (t/sqrt(q_t)) z0 + sigma w,   sigma^2 = q1 - t^2/q_t,   corr(w, field of the reference at fixed z0) = c = (p - t)/(sigma sqrt(1-q_t)).
+
+The reference tilts the measure of w by its own factor (a `Tilt`); the W live in the tower below.  The map, with g = d_h log f and g_t that of the
+reference:  v = alpha E[(g - lambda g_t)^2],  lambda q^_t = alpha E[g_t g],  and p of the site at its control: all feasible by construction.
+Where weights and constraint are even, q_t = t = 0.  Huang & Kabashima, arXiv:1408.1784; Baldassi et al., arXiv:2107.01163; Barbier et al.,
+arXiv:2310.02850.
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from replicax.numerics.quadrature import Rule, gaussian_rule
+from replicax.numerics.roots import newton
+from replicax.theory.ansatz import FranzParisi, poses, require
+from replicax.theory.free_entropy import FAR, Problem, State
+from replicax.theory.models import BinaryPerceptron, SymmetricPerceptron
+from replicax.theory.perceptron import TINY, Bipartite
+from replicax.vocabulary.levels import Level, Moments, Tilt, tower
+
+#: the entropy of a reference that is still taken to exist
+_EMPTY = -1e-9
+
+
+class Around(Problem):
+    """Solutions around a reference.  Coordinates: that of the reference, log(v/alpha), log lambda, s (even constraints: log(v/alpha), s).
+
+    model: the W; reference: the same with the margin of the reference; d: the distance.
+    """
+
+    model: Any
+    reference: Any
+    d: Array
+    even: bool = eqx.field(static=True)
+
+    nodes: ClassVar[int] = 64
+    largest_block: ClassVar[int] = 64
+    failure: ClassVar[str] = "inner saddle lost"
+    accuracy: ClassVar[float] = 1e-9
+
+    @property
+    def size(self) -> int:
+        return 2 if self.even else 4
+
+    @property
+    def overlap(self) -> Array:
+        return 1.0 - 2.0 * jnp.asarray(self.d, float)
+
+    def _typical(self) -> Bipartite:
+        return Bipartite(self.reference, () if self.even else (0.0,))
+
+    def _reference(self, n: int) -> Array:
+        """Coordinates of the reference (coarse)."""
+        typical = self._typical()
+        if self.even:
+            return jnp.zeros(0)
+        residual = lambda y: typical.state(y, n).residual
+        return lax.stop_gradient(newton(residual, jnp.stack(typical.starts()), tol=1e-8, limit=FAR).x)
+
+    def starts(self) -> tuple[Array, ...]:
+        """A ball around the reference, more or less spread, then the map itself."""
+        ball = jnp.arctanh(jnp.clip(self.overlap, 0.0, 1.0 - 1e-12))
+        reference = self._reference(32)
+        seeds = []
+        for v, ratio in ((0.1, 0.7), (1.0, 1.0), (0.02, 0.3), (3.0, 0.5)):
+            own = (v,) if self.even else (v, ratio)
+            inner = jnp.append(jnp.log(jnp.asarray(own)), 0.8 * ball + 0.1)
+            seeds.append(jnp.concatenate([reference, inner]))
+        hold = reference.shape[0]
+        step = lambda _, y: y.at[hold:].add(-0.6 * self.state(y, 32).residual[hold:])
+        relaxed = jax.vmap(lambda x: lax.fori_loop(0, 12, step, x))(jnp.stack(seeds))
+        fine = jnp.all(jnp.isfinite(relaxed), axis=1)
+        return tuple(jnp.where(ok, y, x) for ok, y, x in zip(fine, relaxed, seeds))
+
+    def state(self, x: Array, n: int) -> State:
+        alpha, p = jnp.asarray(self.model.weight, float), self.overlap
+        typical = self._typical()
+        reference = typical.state(x[: typical.size], n)
+        site_t = reference.parts["site"]
+        q_t, q_hat_t = reference.order["q"], reference.order["q_hat"]
+        v = alpha * jnp.exp(x[-2 if self.even else 1])
+        ratio, s = (jnp.zeros(()), x[1]) if self.even else (jnp.exp(x[2]), x[3])
+        site = self._site(q_hat_t, q_t, v, ratio, s, n)
+        parts = dict(
+            site=site,
+            v=v,
+            ratio=ratio,
+            s=s,
+            q_t=q_t,
+            q_hat_t=q_hat_t,
+            rest_t=site_t.complement,
+            reference=reference,
+        )
+        rule, score_t, out = self._factor(parts, n)
+        mean = lambda values: jnp.sum(rule.weights * values)
+        asked = mean(out.gap[0][0] + (out.score[0] - ratio * score_t) ** 2)
+        control = 0.5 * (jnp.log1p(site["p"]) - jnp.log(site["far"])) - 0.5 * (jnp.log1p(p) - jnp.log1p(-p))
+        residual = [jnp.log(v / alpha + TINY) - jnp.log(asked + TINY)]
+        if not self.even:
+            cross = alpha * mean(score_t * out.score[0])
+            residual.append(jnp.log(ratio) + jnp.log(q_hat_t + TINY) - jnp.log(cross + TINY))
+        residual = jnp.concatenate([reference.residual, jnp.stack([*residual, control])])
+        t_hat = ratio * q_hat_t
+        order = dict(q1=site["q1"], q1_hat=v + ratio * t_hat)
+        if not self.even:
+            order |= dict(t=site["t"], t_hat=t_hat)
+        order["p_hat"] = s + t_hat
+        parts["score_along"] = mean(out.cross)
+        return State(order, residual, parts)
+
+    def _site(self, q_hat_t, q_t, v, ratio, s, n: int) -> dict[str, Array]:
+        """Moments of tanh(lambda x + sqrt(v) z + s tau), tau = +1 by symmetry, z averaged in a level of its own."""
+        root = jnp.sqrt(q_hat_t)
+        if self.even:
+            rule = Rule(jnp.zeros(1), jnp.full(1, jnp.sqrt(2 * jnp.pi)))
+        else:
+            steep = jnp.maximum(root, 1e-10)
+            positions = (jnp.zeros(()), -s / (ratio * steep))
+            rule = gaussian_rule(positions, (1.0 / steep, 1.0 / (ratio * steep)), n)
+        x = root * rule.nodes
+        weights = rule.weights * (1.0 + jnp.tanh(x))
+        terminal = self.model.prior.terminal(jnp.zeros(()))
+        out = tower(terminal, (Level((v * jnp.ones_like(x),), 0.0),), n, (ratio * x + s,))
+        mean = lambda values: jnp.sum(weights * values)
+        m, complement = out.score[0], mean(out.curvature[0])
+        q1, p, t = mean(out.overlap[0][0]), mean(m), mean(jnp.tanh(x) * m)
+        # what is left of the overlap beyond the projections on the reference: a sum of squares
+        beyond_t = jnp.zeros(()) if self.even else t / q_t
+        beyond_p = (p - t) / (1.0 - q_t)
+        rest = mean(out.gap[0][0] + (m - beyond_t * jnp.tanh(x) - beyond_p * (1.0 - jnp.tanh(x))) ** 2)
+        # tau = -1 is the mirror image: (tau - tanh x) there has weight 1 - tanh x at -x
+        return dict(q1=q1, p=p, far=1.0 - p, t=t, complement=complement, rest=rest, value=mean(out.value))
+
+    def _factor(self, parts: dict[str, Any], n: int) -> tuple[Rule, Array, Moments]:
+        """The rule in z0, the reference's score there, and the tower of the W at every z0."""
+        site, q_t, rest_t = parts["site"], parts["q_t"], parts["rest_t"]
+        factor, planted = self.model.factor, self.reference.factor
+        along = (site["p"] - site["t"]) / jnp.sqrt(rest_t)  # sigma c
+        spread = along**2 + site["rest"]  # sigma^2
+        c, narrow = along / jnp.sqrt(spread), site["rest"] / spread  # narrow = 1 - c^2
+        bends_t = planted.bends(rest_t, 0.0)
+        if self.even:
+            rule, h_t, h = Rule(jnp.zeros(1), jnp.full(1, jnp.sqrt(2 * jnp.pi))), jnp.zeros(1), jnp.zeros(1)
+        else:
+            root = jnp.sqrt(q_t)
+            slope = site["t"] / root
+            bends = factor.bends(site["complement"] + spread, 0.0)
+            positions = (*(b / root for b in bends_t.positions), *(b / slope for b in bends.positions))
+            widths = (*(w / root for w in bends_t.widths), *(w / slope for w in bends.widths))
+            rule = gaussian_rule(positions, widths, n)
+            h_t, h = root * rule.nodes, slope * rule.nodes
+        value_t, push = jax.jvp(lambda y: planted.log_partition(y, rest_t), (h_t,), (jnp.ones_like(h_t),))
+        scale = jnp.sqrt(rest_t) * jnp.where(jnp.abs(c) < 1e-12, 1e-12, c)
+
+        def density(w: Array) -> tuple[Array, Array]:
+            field = h_t[:, None] + scale * w
+            inner = lambda y: planted.log_partition(y, rest_t * narrow)
+            value, score = jax.jvp(inner, (field,), (jnp.ones_like(field),))
+            return value - value_t[:, None], score
+
+        at = planted.bends(rest_t * narrow, 0.0)
+        tilt = Tilt(
+            density,
+            tuple((b - h_t) / scale for b in at.positions),
+            tuple(w / jnp.abs(scale) for w in at.widths),
+        )
+        levels = (Level((spread * jnp.ones_like(h),), 0.0),)
+        return rule, push, tower(factor.terminal(site["complement"]), levels, n, (h,), tilt)
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        parts, order = state.parts, state.order
+        site = self._site(parts["q_hat_t"], parts["q_t"], parts["v"], parts["ratio"], parts["s"], n)
+        rule, _, out = self._factor(parts, n)
+        crossed = 0.0 if self.even else order["t"] * order["t_hat"]
+        interaction = (
+            -0.5 * order["q1_hat"] * parts["site"]["complement"]
+            - parts["site"]["p"] * order["p_hat"]
+            + crossed
+        )
+        return (interaction, site["value"], self.model.weight * jnp.sum(rule.weights * out.value))
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        """slope = dS/dd = -2 dS/dp,  dS/dp = -p^ + alpha E[score of the reference along w times g]."""
+        alpha = jnp.asarray(self.model.weight, float)
+        slope = -2.0 * (alpha * state.parts["score_along"] - state.order["p_hat"])
+        energy, entropy = (
+            self.thermal(state, phi, n) if hasattr(self.model, "beta") else (jnp.zeros_like(phi), phi)
+        )
+        return dict(entropy=entropy, energy=energy, slope=slope)
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        site = state.parts["site"]
+        return (site["complement"] > edge * jnp.minimum(1.0, self.d)) & self._typical().inside(
+            state.parts["reference"]
+        )
+
+    def missing(self, state: State, n: int) -> Array:
+        """There is no typical reference where its entropy is negative."""
+        typical, reference = self._typical(), state.parts["reference"]
+        phi = typical.phi(reference, n)
+        entropy = typical.thermal(reference, phi, n)[1] if hasattr(self.reference, "beta") else phi
+        return ~(entropy >= _EMPTY)
+
+
+def _around(model: Any, ansatz: FranzParisi) -> tuple[Problem, ...]:
+    require(model, "alpha", "kappa")
+    if ansatz.d is None:
+        raise ValueError("d is missing: the Franz-Parisi entropy needs d=...")
+    if getattr(model, "labels", "random") != "random":
+        raise ValueError(f"labels = {model.labels}: the Franz-Parisi entropy is that of random labels")
+    kappa = model.kappa if ansatz.kappa_ref is None else ansatz.kappa_ref
+    reference = eqx.tree_at(lambda m: m.kappa, model, jnp.asarray(kappa, float))
+    even = model.prior.even and model.factor.even
+    return (Around(model, reference, jnp.asarray(ansatz.d, float), even),)
+
+
+poses(FranzParisi, BinaryPerceptron)(_around)
+poses(FranzParisi, SymmetricPerceptron)(_around)

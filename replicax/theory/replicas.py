@@ -1,0 +1,109 @@
+r"""y replicas of a perceptron at fixed mutual overlap q1: the local entropy without a centre (ensemble B).
+
+The 1-RSB functional at m = y with q1 given instead of stationary (Monasson, PRL 75 (1995) 2847; Baldassi et al., arXiv:1905.07833,
+arXiv:1907.07578).  q0 is stationary, q1^ is what produces q1; phi = Phi/y per replica,
+
+    S_I = d(y phi)/dy,   S_E = y (phi - S_I),   d phi/d q1 = (1/2) (y - 1) (alpha <g^2> - q1^),
+
+and for y -> inf, with q1^ - q0^ = D/y and lim y (gap of the factor's scores) from the m = inf level, d phi/d q1 = (1/2) (alpha gap - D).
+Pair distance d = (1 - q1)/2; the replicas sit around their barycentre at overlap sqrt(q1).
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import Array
+
+from replicax.theory.ansatz import LocalEntropy, poses, require
+from replicax.theory.free_entropy import Problem, State
+from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
+from replicax.theory.perceptron import TINY, Bipartite
+from replicax.vocabulary.levels import is_frozen
+from replicax.vocabulary.limits import INFINITE, STAR
+
+
+class Replicas(Bipartite):
+    """Two levels with m = y and q1 as control: the last level's equation is replaced by q1 of the site at its control."""
+
+    q1: Array
+    #: d(q1)/d(control)
+    scale: float = eqx.field(static=True, default=1.0)
+
+    nodes: ClassVar[int] = 64
+    largest_block: ClassVar[int] = 512
+    accuracy: ClassVar[float] = 1e-9
+
+    @property
+    def frozen(self) -> bool:
+        return is_frozen(self.ms[1])
+
+    @property
+    def counts(self) -> bool:
+        return False
+
+    def starts(self) -> tuple[Array, ...]:
+        """Inner conjugates of order 1/y (of order 1 in units of y), outer ones from far below the score at q = 0 upwards."""
+        alpha = jnp.maximum(jnp.asarray(self.model.weight, float), TINY)
+        first = self.first()
+        q1 = jnp.asarray(self.q1, float)
+        spread = jnp.log(q1) - jnp.log1p(-q1)
+        inner = -jnp.log(alpha) - (0.0 if self.frozen else jnp.log(jnp.asarray(self.ms[1], float)))
+        shifts = (
+            (0.0, 0.3, 0.0),
+            (-1.0, 1.0, 0.0),
+            (0.5, 0.0, 0.3),
+            (-2.0, 2.0, 0.5),
+            (-4.0, 4.0, 1.0),
+            (1.0, -2.0, 0.3),
+        )
+        return tuple(
+            first.at[0].add(outer).at[1].set(inner + more + slope * spread) for outer, more, slope in shifts
+        )
+
+    def state(self, x: Array, n: int) -> State:
+        state = super().state(x, n)
+        site, q1 = state.parts["site"], jnp.asarray(self.q1, float)
+        actual = site.norm - site.complement
+        control = jnp.log(actual) - jnp.log(site.complement) - jnp.log(q1) + jnp.log1p(-q1)
+        return state._replace(residual=state.residual.at[1].set(control))
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        alpha = jnp.asarray(self.model.weight, float)
+        site, factor = state.parts["site"], state.parts["factor"]
+        energy, entropy = self.thermal(state, phi, n)
+        if self.frozen:
+            columns = dict(S_I=entropy, S_E=self._complexity(state, n), y=jnp.full_like(phi, jnp.inf))
+            slope = 0.5 * (alpha * factor.gap[1][0] - site.conjugates[1])
+        else:
+            y = jnp.asarray(self.ms[1], float)
+            by_y = self.partial(lambda p: p.ms[1], state, n)
+            columns = dict(S_I=phi + y * by_y, S_E=-y * y * by_y, y=y)
+            slope = 0.5 * (y - 1.0) * (alpha * factor.overlap[1][0] - sum(site.conjugates))
+        columns |= dict(entropy=columns["S_I"], energy=energy, slope=self.scale * slope)
+        if self.labels is not None:
+            columns |= self._errors(state)
+        return columns
+
+    def _errors(self, state: State) -> dict[str, Array]:
+        """eps of one replica, eps_center of the barycentre of the cluster: arccos(R/sqrt(q1))/pi."""
+        site = state.parts["site"]
+        around = jnp.maximum(site.norm - site.complement - site.R**2, 0.0)
+        angle = lambda rest: jnp.arctan2(jnp.sqrt(rest), site.R) / jnp.pi
+        return dict(eps=angle(site.complement + around), eps_center=angle(around))
+
+    def _complexity(self, state: State, n: int) -> Array:
+        """lim y -> inf of S_E = -y^2 d phi/dy is not known here."""
+        return jnp.full((), jnp.nan)
+
+
+@poses(LocalEntropy, SphericalPerceptron)
+@poses(LocalEntropy, BinaryPerceptron)
+def replicas(model: Any, ansatz: LocalEntropy) -> tuple[Problem, ...]:
+    require(model, "alpha")
+    if ansatz.ensemble != "replicas":
+        raise ValueError(f"ensemble = {ansatz.ensemble!r}: known for this model: replicas")
+    if ansatz.y is STAR:
+        raise ValueError("y = star: give y a number or inf here")
+    m = float("inf") if ansatz.y is INFINITE else ansatz.y
+    return (Replicas(model, (0.0, m), jnp.asarray(ansatz.overlap, float), ansatz.scale),)
