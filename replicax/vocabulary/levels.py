@@ -300,7 +300,7 @@ def _steps(
         jumps = terminal.jumps or bool(frozen)
         sharp = sum((abs(slope) * deep.m for deep in deeper if slope and not is_frozen(deep.m)), 0.0)
         for deep in frozen:
-            apart = jnp.abs(1.0 - deep.variances[component] * slope**2) ** 1.5
+            apart = jnp.abs(1.0 - deep.variances[component] * (slope or 0.0) ** 2) ** 1.5
             sharp = sharp + 1.0 / lax.stop_gradient(jnp.maximum(apart, 1e-5))
         positions = tuple((b - h) / scale for b in bends.positions)
         widths = tuple(everywhere(w / (1.0 + sharp * w)) / scale for w in bends.widths)
