@@ -6,6 +6,7 @@ arXiv:1907.07578).  q0 is stationary, q1^ is what produces q1; phi = Phi/y per r
     S_I = d(y phi)/dy,   S_E = y (phi - S_I),   d phi/d q1 = (1/2) (y - 1) (alpha <g^2> - q1^),
 
 and for y -> inf, with q1^ - q0^ = D/y and lim y (gap of the factor's scores) from the m = inf level, d phi/d q1 = (1/2) (alpha gap - D).
+(The limit of S_E is not given.)
 Pair distance d = (1 - q1)/2; the replicas sit around their barycentre at overlap sqrt(q1).
 """
 
@@ -73,7 +74,7 @@ class Replicas(Bipartite):
         site, factor = state.parts["site"], state.parts["factor"]
         energy, entropy = self.thermal(state, phi, n)
         if self.frozen:
-            columns = dict(S_I=entropy, S_E=self._complexity(state, n), y=jnp.full_like(phi, jnp.inf))
+            columns = dict(S_I=entropy, y=jnp.full_like(phi, jnp.inf))
             slope = 0.5 * (alpha * factor.gap[1][0] - site.conjugates[1])
         else:
             y = jnp.asarray(self.ms[1], float)
@@ -91,10 +92,6 @@ class Replicas(Bipartite):
         around = jnp.maximum(site.norm - site.complement - site.R**2, 0.0)
         angle = lambda rest: jnp.arctan2(jnp.sqrt(rest), site.R) / jnp.pi
         return dict(eps=angle(site.complement + around), eps_center=angle(around))
-
-    def _complexity(self, state: State, n: int) -> Array:
-        """lim y -> inf of S_E = -y^2 d phi/dy is not known here."""
-        return jnp.full((), jnp.nan)
 
 
 @poses(LocalEntropy, SphericalPerceptron)

@@ -1,0 +1,75 @@
+"""y replicas of perceptrons: values of independent programs, limits that are known, and the slope as a derivative."""
+
+import numpy as np
+import pytest
+
+import replicax as rx
+
+
+@pytest.fixture(scope="module")
+def dense():
+    """Binary weights, y = inf: (alpha, q1) = (0.6, 0.8), (0.7, 0.85), (0.75, 0.9), two neighbours of the first, and a ball."""
+    alpha = np.array([0.6, 0.7, 0.75, 0.6, 0.6, 1e-9])
+    q1 = np.array([0.8, 0.85, 0.9, 0.8 + 1e-4, 0.8 - 1e-4, 0.7])
+    return rx.solve(rx.BinaryPerceptron(alpha=alpha), rx.LocalEntropy(q1=q1))
+
+
+@pytest.mark.slow
+def test_infinitely_many_replicas_of_binary_weights(dense):
+    assert np.all(dense.converged)
+    np.testing.assert_allclose(dense.phi[:3], [0.13460412, 0.07355589, 0.0422373], atol=5e-9)
+    np.testing.assert_allclose(dense.slope[:3], [-0.34215835, -0.1805435, -0.0288482], atol=5e-8)
+
+
+@pytest.mark.slow
+def test_the_slope_is_the_derivative_along_the_curve(dense):
+    difference = (dense.phi[3] - dense.phi[4]) / 2e-4
+    np.testing.assert_allclose(dense.slope[0], difference, atol=2e-6)
+
+
+@pytest.mark.slow
+def test_without_patterns_the_replicas_fill_a_ball(dense):
+    centre = 0.5 * (1.0 - np.sqrt(0.7))
+    ball = -centre * np.log(centre) - (1 - centre) * np.log1p(-centre)
+    assert abs(float(dense.phi[5]) - ball) < 1e-8
+
+
+@pytest.mark.slow
+def test_finitely_many_replicas_of_binary_weights():
+    """At y = 100 the outer integral of the site has a kink of width 1/y: a rule blind to it gives .13393."""
+    y = np.array([1.0, 2.0, 10.0, 100.0])
+    solution = rx.solve(rx.BinaryPerceptron(alpha=0.6), rx.LocalEntropy(q1=0.8, y=y))
+    np.testing.assert_allclose(solution.phi[1:], [0.17767361, 0.13542293, 0.13392021], atol=5e-9)
+    np.testing.assert_allclose(solution.S_I[1:], [0.12185691, 0.12911405, 0.13448284], atol=2e-8)
+    np.testing.assert_allclose(solution.S_E[1:], [0.111633, 0.063089, -0.056263], atol=1e-6)
+    rs = rx.solve(rx.BinaryPerceptron(alpha=0.6))
+    np.testing.assert_allclose(solution.phi[0], rs.phi, atol=1e-10)  # one replica: phi_RS for every q1
+
+
+@pytest.mark.slow
+def test_replicas_on_the_sphere():
+    model = rx.SphericalPerceptron(alpha=2.0, kappa=-0.5)
+    limit = rx.solve(model, rx.LocalEntropy(q1=np.array([0.6, 0.7, 0.9])))
+    np.testing.assert_allclose(limit.phi, [-0.85168084, -0.88900523, -1.20880068], atol=5e-9)
+    np.testing.assert_allclose(limit.slope, [-0.210135, -0.571721, -3.89649], atol=5e-6)
+    finite = rx.solve(model, rx.LocalEntropy(q1=0.7, y=np.array([2.0, 20.0])))
+    np.testing.assert_allclose(finite.phi, [-0.86011155, -0.88526502], atol=5e-9)
+    np.testing.assert_allclose(finite.S_I, [-0.88187468, -0.88887899], atol=5e-9)
+    np.testing.assert_allclose(finite.order.q0, [0.56880475, 0.68002396], atol=5e-9)
+
+
+@pytest.mark.slow
+def test_replicas_that_learn_from_a_teacher():
+    model = rx.BinaryPerceptron(alpha=np.array([0.5, 0.8, 1.0]), labels="teacher")
+    solution = rx.solve(model, rx.LocalEntropy(q1=np.array([0.6, 0.7, 0.8])))
+    np.testing.assert_allclose(solution.phi, [0.29015857, 0.16228182, 0.07422686], atol=1e-7)
+    np.testing.assert_allclose(solution.order.R, [0.38119113, 0.52809286, 0.61360533], atol=2e-6)
+    np.testing.assert_allclose(solution.eps_center, [0.33622372, 0.28256612, 0.25935116], atol=2e-6)
+
+
+def test_what_is_not_known_is_said():
+    model = rx.BinaryPerceptron(alpha=0.5)
+    with pytest.raises(ValueError, match="ensemble = 'reference'"):
+        rx.solve(model, rx.LocalEntropy(d=0.1, ensemble="reference"))
+    with pytest.raises(ValueError, match="y = star"):
+        rx.solve(model, rx.LocalEntropy(d=0.1, y="star"))

@@ -1,0 +1,110 @@
+"""Labels of a teacher: values of independent programs, the Nishimori line, branches, and the lines of first-order learning."""
+
+import numpy as np
+import pytest
+
+import replicax as rx
+
+#: (alpha, kappa): q, R, phi, eps, eps_bary of the branch of small R, from an independent program (quadrature in the teacher's field)
+BINARY = {
+    (0.5, 0.0): (0.293089030054, 0.293089030054, 0.372132777745, 0.405316763526, 0.317903195312),
+    (1.0, 0.0): (0.560714737095, 0.560714737095, 0.106108267775, 0.310526438905, 0.230626086742),
+    (1.4, 0.0): (0.789699039502, 0.789699039502, -0.056426630915, 0.210236693559, 0.151643839300),
+    (1.0, -0.5): (0.258433480388, 0.368413652031, 0.388540629123, 0.379901020462, 0.241975986360),
+    (2.0, -0.5): (0.523388197809, 0.671186562407, 0.208608593584, 0.265784942013, 0.121739658538),
+    (0.5, 0.3): (0.447734545902, 0.359062767875, 0.226627144475, 0.383096396954, 0.319704035570),
+    (1.3, -0.1): (0.626411611207, 0.669305817755, 0.070902474191, 0.266591610716, 0.179208383340),
+}
+SPHERE = {
+    (1.0, 0.0): (0.4862636370, 0.4862636370, -0.5964412557, 0.3383594684, 0.25437297),
+    (2.0, -0.5): (0.4275105873, 0.5542609531, -0.5152497289, 0.3130009659, 0.17798833),
+    (3.0, -1.0): (0.2830956640, 0.4787093294, -0.3398696189, 0.3411047769, 0.14377379),
+    (2.0, 0.2): (0.8540357409, 0.7869924554, -1.4603703587, 0.2116370368, 0.17563635),
+}
+
+
+def points(table):
+    alpha, kappa = np.array(list(table)).T
+    return dict(alpha=alpha, kappa=kappa, labels="teacher"), np.array(list(table.values()))
+
+
+@pytest.fixture(scope="module")
+def low():
+    parameters, wanted = points(BINARY)
+    return rx.solve(rx.BinaryPerceptron(**parameters), rx.RS(branch="low")), wanted
+
+
+def test_binary_weights_against_an_independent_program(low):
+    solution, wanted = low
+    assert np.all(solution.converged) and np.max(solution.residual) < 1e-11
+    found = solution.table()
+    for i, name in enumerate(("q", "R", "phi", "eps", "eps_bary")):
+        np.testing.assert_allclose(found[name], wanted[:, i], atol=2e-10, rtol=0, err_msg=name)
+    assert np.max(solution.quadrature_error) < 1e-12
+
+
+def test_the_nishimori_line_is_found_without_being_imposed(low):
+    solution, _ = low
+    matched = np.asarray(solution.model.kappa) == 0
+    np.testing.assert_allclose(solution.order.q[matched], solution.order.R[matched], atol=1e-12)
+    np.testing.assert_allclose(solution.order.q_hat[matched], solution.order.R_hat[matched], atol=1e-11)
+    assert np.all(np.abs(solution.order.q - solution.order.R)[~matched] > 1e-3)
+
+
+def test_the_sphere_against_an_independent_program():
+    parameters, wanted = points(SPHERE)
+    solution = rx.solve(rx.SphericalPerceptron(**parameters))
+    assert np.all(solution.converged)
+    for i, name in enumerate(("q", "R", "phi", "eps", "eps_bary")):
+        tolerance = 6e-9 if name == "eps_bary" else 1.2e-10
+        np.testing.assert_allclose(solution.table()[name], wanted[:, i], atol=tolerance, rtol=0, err_msg=name)
+
+
+def test_the_dominant_branch_is_the_one_of_largest_phi():
+    """Margin 0: perfect learning, phi = 0, wins where the entropy of the other branch is negative; alpha = 0 has no information."""
+    alphas = np.array([0.0, 1.24, 1.25, 1.48, 1.6])
+    model = rx.BinaryPerceptron(alpha=alphas, labels="teacher")
+    best, low, high = (rx.solve(model, rx.RS(branch=b)) for b in (None, "low", "high"))
+    assert list(best.table()["branch"][:4]) == ["low", "low", "high", "high"]
+    np.testing.assert_allclose(best.order.R[2:], 1.0)
+    np.testing.assert_allclose(best.phi[2:], 0.0)
+    assert float(best.order.R[0]) == 0.0 and abs(float(best.phi[0]) - np.log(2)) < 1e-15
+    assert np.all(low.order.R[:4] < 0.9) and np.all(np.asarray(high.order.R) == 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "kappa", "value", "R"),
+    [
+        ("teacher-transition", 0.0, 1.24468398985, 0.69376021965),
+        ("teacher-transition", -0.1, 1.5334111383, 0.80465268),
+        ("spinodal", 0.0, 1.49263181823, 0.89366142),
+    ],
+)
+def test_lines_of_first_order_learning(name, kappa, value, R):
+    """1.245: Gyorgyi (1990); 1.493: commonly quoted; digits from an independent program."""
+    found = rx.threshold(rx.BinaryPerceptron(kappa=np.array([kappa, -0.3]), labels="teacher"), name)
+    np.testing.assert_allclose(found.value[0], value, atol=1e-8)
+    np.testing.assert_allclose(found.R[0], R, atol=1e-7)
+    assert list(found.status) == ["ok", "no solution"]  # beyond the critical end there is one branch
+
+
+@pytest.mark.slow
+def test_the_critical_end_is_where_the_spinodals_meet():
+    end = rx.threshold(rx.BinaryPerceptron(labels="teacher"), "critical-end")
+    assert bool(end.converged) and abs(float(end.value) + 0.16625) < 1e-5
+    near = rx.BinaryPerceptron(
+        kappa=np.array([float(end.value) + 1e-4, float(end.value) - 2e-3]), labels="teacher"
+    )
+    spinodal = rx.threshold(near, "spinodal")
+    assert list(spinodal.converged) == [True, False]
+    assert abs(float(spinodal.R[0]) - float(end.R)) < 0.02
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="labels = random"):
+        rx.threshold(rx.BinaryPerceptron(), "spinodal")
+    with pytest.raises(ValueError, match="branch = low"):
+        rx.solve(rx.BinaryPerceptron(alpha=0.5), rx.RS(branch="low"))
+    with pytest.raises(ValueError, match="labels = 'student' is not one of random, teacher"):
+        rx.BinaryPerceptron(alpha=0.5, labels="student")
