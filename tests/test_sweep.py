@@ -169,7 +169,7 @@ def test_unknown_extensions_are_refused(diagram, tmp_path, write):
     [
         (
             dict(alpa=[0.1]),
-            "unknown parameter 'alpa': binary-perceptron has alpha, kappa, beta, labels; rs has none",
+            "unknown parameter 'alpa': binary-perceptron has alpha, kappa, beta, labels; rs has branch",
         ),
         (dict(alpha=[0.1, -0.2]), r"alpha = -0.2 is outside the allowed range \[0"),
         (dict(alpha=[0.1], kappa=[0.0, np.nan]), "kappa = nan"),
