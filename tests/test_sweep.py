@@ -197,7 +197,7 @@ def test_bad_models_are_refused(solves):
         sweep(Perceptron, alpha=[0.1])
     with pytest.raises(ValueError, match="alpha: give a grid as a keyword"):
         sweep(BinaryPerceptron(alpha=np.ones(2)))
-    with pytest.raises(ValueError, match="needs recurrent-network"):
+    with pytest.raises(ValueError, match="is not available for symmetric-perceptron"):
         sweep(SymmetricPerceptron, LocalEntropy, alpha=[0.1], kappa=0.5, d=0.1)
     assert solves == []
 
