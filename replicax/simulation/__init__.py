@@ -24,7 +24,9 @@ from .instances import (
 from .learning import Solutions, learnable
 from .local_entropy import local_entropy
 from .metropolis import metropolis_perceptron, metropolis_series
+from .relaxation import relaxation
 from .sbpi import cpr, sbpi
+from .sphere import langevin, sample_sphere
 from .statistics import Statistic
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "enumerate_violations",
     "focus",
     "gamp",
+    "langevin",
     "learnable",
     "local_entropy",
     "metropolis_perceptron",
@@ -53,6 +56,8 @@ __all__ = [
     "network_instances",
     "number_of_patterns",
     "perceptron_instances",
+    "relaxation",
+    "sample_sphere",
     "sbpi",
     "spherical_gradient",
     "stochastic_weights",

@@ -30,11 +30,9 @@ from .blocks import in_blocks
 from .constraints import threshold
 from .gamp import as_patterns, product
 from .instances import sample_seeds
-from .learning import Solutions, binary_solutions, is_signs, learnable, stabilities
-from .outcomes import BUDGET, DIVERGED, SOLVED
+from .learning import Solutions, binary_solutions, is_signs, learnable, spherical_solutions
 
 _START = 0.02
-_ROUNDING = 1e-9
 
 
 def likelihood(m: jax.Array, x: jax.Array, kappa) -> jax.Array:
@@ -130,11 +128,7 @@ def spherical_gradient(
         x, W, kappa + eps, unit, eta, momentum, integer("steps", steps, 1), is_signs(instances)
     )
     W, used = in_blocks(run, (instances.patterns, W), 4)
-    finite = np.isfinite(W).all(1)
-    # counted anew in float64
-    wrong = (stabilities(instances, np.where(finite[:, None], W, 0.0)) < kappa - _ROUNDING).sum(1)
-    outcome = np.where(~finite, DIVERGED, np.where(wrong == 0, SOLVED, BUDGET))
-    return Solutions(W, wrong, used, steps, outcome)
+    return spherical_solutions(instances, W, used, steps, kappa)
 
 
 @partial(jax.jit, static_argnums=(7,))
@@ -152,10 +146,10 @@ def _sphere(x, W, margin, unit, eta, momentum, steps, signs: bool):
         W = normal(optax.apply_updates(W, change))
         # the momentum stays tangent to the sphere
         memory = jax.tree.map(lambda v: v - W * (v @ W) / N, memory)
-        return W, memory, jnp.min(patterns @ W), t + 1
+        return W, memory, jnp.min(patterns @ W, initial=jnp.inf), t + 1
 
     W = normal(W)
     going = lambda state: (state[2] < margin) & (state[3] < steps) & jnp.all(jnp.isfinite(state[0]))
-    first = (W, optimizer.init(W), jnp.min(patterns @ W), jnp.zeros((), jnp.int32))
+    first = (W, optimizer.init(W), jnp.min(patterns @ W, initial=jnp.inf), jnp.zeros((), jnp.int32))
     W, _, _, t = jax.lax.while_loop(going, step, first)
     return W, t

@@ -12,6 +12,8 @@ from .instances import PerceptronInstances
 from .outcomes import BUDGET, DIVERGED, SOLVED
 from .statistics import Statistic
 
+_ROUNDING = 1e-9
+
 
 def learnable(X, y=None, *, kappa: float = 0.0, even: bool = True) -> PerceptronInstances:
     """Instances from patterns X ([samples,] P, N) and labels y ([samples,] P) of +-1, absorbed: patterns y X.
@@ -113,3 +115,13 @@ def binary_solutions(
     count = errors(instances, W, kappa=kappa)
     outcome = np.where(count == 0, SOLVED, np.where(diverged, DIVERGED, BUDGET))
     return Solutions(W, count, np.asarray(steps), budget, outcome)
+
+
+def spherical_solutions(instances: PerceptronInstances, W, steps, budget: int, kappa: float) -> Solutions:
+    """Solutions on the sphere: violated stabilities are counted anew in float64, within rounding."""
+    W = np.asarray(W)
+    finite = np.asarray(np.isfinite(W).all(1))
+    wrong = (stabilities(instances, np.where(finite[:, None], W, 0.0)) < kappa - _ROUNDING).sum(1)
+    wrong = np.where(finite, wrong, instances.P)
+    outcome = np.where(~finite, DIVERGED, np.where(wrong == 0, SOLVED, BUDGET))
+    return Solutions(W, wrong, np.asarray(steps), budget, outcome)
