@@ -2,6 +2,7 @@
 
 from .annealing import annealing
 from .cavity import belief_propagation
+from .descent import entropy_sgd, replicated_sgd
 from .edmc import edmc
 from .enumeration import (
     ErrorHistograms,
@@ -23,6 +24,7 @@ from .instances import (
 )
 from .learning import Solutions, learnable
 from .local_entropy import local_entropy
+from .max_sum import max_sum
 from .metropolis import metropolis_perceptron, metropolis_series
 from .relaxation import relaxation
 from .sbpi import cpr, sbpi
@@ -41,6 +43,7 @@ __all__ = [
     "belief_propagation",
     "cpr",
     "edmc",
+    "entropy_sgd",
     "enumerate_fixed_points",
     "enumerate_histograms",
     "enumerate_perceptron",
@@ -51,12 +54,14 @@ __all__ = [
     "langevin",
     "learnable",
     "local_entropy",
+    "max_sum",
     "metropolis_perceptron",
     "metropolis_series",
     "network_instances",
     "number_of_patterns",
     "perceptron_instances",
     "relaxation",
+    "replicated_sgd",
     "sample_sphere",
     "sbpi",
     "spherical_gradient",

@@ -29,7 +29,7 @@ from .arguments import integer, real
 from .blocks import in_blocks
 from .constraints import threshold
 from .gamp import as_patterns, product
-from .instances import sample_seeds
+from .instances import PerceptronInstances, sample_seeds
 from .learning import Solutions, binary_solutions, is_signs, learnable, spherical_solutions
 
 _START = 0.02
@@ -39,6 +39,12 @@ def likelihood(m: jax.Array, x: jax.Array, kappa) -> jax.Array:
     """L(m), with x / sqrt(N) the patterns and V = mean(1 - m^2)."""
     V = jnp.maximum(jnp.mean(1.0 - m**2), 1e-12)
     return jnp.sum(log_H((kappa - product(m, x.T)) / jnp.sqrt(V)))
+
+
+def small_means(instances: PerceptronInstances, key) -> np.ndarray:
+    """Where stochastic weights start: |m| <= 0.02, uniform; (samples, N)."""
+    rngs = [np.random.Generator(np.random.PCG64(s)) for s in sample_seeds(key, instances.samples, "means")]
+    return np.stack([rng.uniform(-_START, _START, instances.N) for rng in rngs])
 
 
 def stochastic_weights(
@@ -61,8 +67,7 @@ def stochastic_weights(
     real("momentum", momentum, 0.0, 0.999)
     real("rho", rho, 0.0)
     T = threshold("margin", kappa, instances.N, instances.scale, False)
-    rngs = [np.random.Generator(np.random.PCG64(s)) for s in sample_seeds(key, instances.samples, "means")]
-    m = np.stack([rng.uniform(-_START, _START, instances.N) for rng in rngs])
+    m = small_means(instances, key)
     run = lambda x, m: _stochastic(
         x, m, kappa, T, 1.0 / instances.scale, rate, momentum, rho, integer("steps", steps, 1), is_signs(instances)
     )  # fmt: skip

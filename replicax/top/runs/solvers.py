@@ -65,7 +65,7 @@ def _solver(solve: Callable[..., Solutions], *, margin: bool = True) -> Callable
     return run
 
 
-def _enter_solver(
+def enter_solver(
     name: str, doc: str, solve, parameters, *, patterns=BINARY, margin=True, N=1001, samples=20
 ) -> None:
     run = Run(_solver(solve, margin=margin), common(N, samples, patterns) | parameters)
@@ -124,7 +124,7 @@ def _annealed(coupling: str) -> Callable[..., Solutions]:
     return solve
 
 
-_enter_solver(
+enter_solver(
     "rbp",
     "reinforced belief propagation",
     _rbp,
@@ -134,7 +134,7 @@ _enter_solver(
         damping=DAMPING,
     ),
 )
-_enter_solver(
+enter_solver(
     "fbp",
     "focusing belief propagation",
     _fbp,
@@ -147,7 +147,7 @@ _enter_solver(
     ),
 )
 _EPOCHS = integer(1000, 1, np.inf, "presentations of every pattern at most")
-_enter_solver(
+enter_solver(
     "sbpi",
     "online rule with metaplastic steps",
     sbpi,
@@ -155,17 +155,17 @@ _enter_solver(
     patterns=("pm1",),
     margin=False,
 )
-_enter_solver(
+enter_solver(
     "cpr", "clipped perceptron with reinforcement", cpr, dict(epochs=_EPOCHS), patterns=("pm1",), margin=False
 )
-_enter_solver(
+enter_solver(
     "annealing",
     "simulated annealing on a loss",
     _annealed("star"),
     dict(loss=_LOSS, sweeps=_SWEEPS) | _BETAS,
     samples=6,
 )
-_enter_solver(
+enter_solver(
     "replicated-annealing",
     "annealing of replicas around a common centre",
     _annealed("star"),
@@ -173,7 +173,7 @@ _enter_solver(
     N=401,
     samples=6,
 )
-_enter_solver(
+enter_solver(
     "quantum-annealing",
     "annealing of a ring of replicas (Suzuki-Trotter)",
     _annealed("ring"),
@@ -181,7 +181,7 @@ _enter_solver(
     N=401,
     samples=6,
 )
-_enter_solver(
+enter_solver(
     "edmc",
     "entropy-driven Monte Carlo, greedy",
     _edmc,
@@ -193,13 +193,13 @@ _GRADIENT = dict(
     steps=integer(500, 1, np.inf, "gradient steps at most"),
     momentum=number(0.0, 0.0, 0.999, "heavy ball"),
 )
-_enter_solver(
+enter_solver(
     "stochastic-weights",
     "gradient ascent on the means of stochastic binary weights",
     stochastic_weights,
     _GRADIENT | dict(rate=number(1.0, 0.0, np.inf, "learning rate")),
 )
-_enter_solver(
+enter_solver(
     "sam",
     "stochastic binary weights with sharpness-aware steps",
     stochastic_weights,
