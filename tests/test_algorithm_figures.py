@@ -26,3 +26,19 @@ def test_bp_local_entropy(tmp_path):
     assert np.all(np.diff(d) < 0) and np.all(np.diff(S) < 0)
     assert np.all(S < -d * np.log(d) - (1 - d) * np.log(1 - d))
     assert np.isnan(data["S_loc_teacher"].values[-1])
+
+
+@pytest.mark.slow
+def test_solution_stabilities(tmp_path):
+    """Uniform solutions lie on the replica-symmetric line; algorithms leave the margin, a wide one entirely."""
+    image, table = figure("solution-stabilities", tmp_path, quick=True)
+    data = xr.load_dataset(table)
+    assert image.stat().st_size > 1e4
+    theory, uniform = data["P_sphere_theory"].values, data["P_sphere_slice"].values
+    many = theory > 0.1  # bins with enough counts for a Gaussian error
+    z = (uniform - theory)[many] / data["P_sphere_slice_err"].values[many]
+    assert many.sum() > 15 and np.mean(z**2) < 2.0
+    assert float(theory.sum() * 0.1) == pytest.approx(1.0, abs=0.02)
+    assert np.all(data["P_sphere_gradient_wide"].values[:3] == 0.0)
+    for name in ("rbp", "fbp", "stochastic_weights"):
+        assert data[f"P_binary_{name}"].values[0] < 0.5 * data["P_binary_theory"].values[0]

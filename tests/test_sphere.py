@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 import replicax as rx
-from replicax.simulation import langevin, perceptron_instances, relaxation, sample_sphere
+from replicax.simulation import (
+    langevin,
+    perceptron_instances,
+    relaxation,
+    sample_sphere,
+    spherical_gradient,
+    typical_solutions,
+)
 from replicax.simulation.learning import stabilities
 from replicax.simulation.outcomes import BUDGET, SOLVED
 from replicax.top.simulate import simulate
@@ -111,6 +118,19 @@ def test_no_start_no_sample():
     instances = perceptron_instances(N=21, alpha=6.0, samples=3)
     found = sample_sphere(instances, kappa=0.5, sweeps=4)
     assert found["solved"].mean == 0.0 and found["solved"].n == 3 and set(found) == {"solved"}
+
+
+def test_uniform_solutions_are_solutions():
+    """They keep the margin and the norm through all rotations, move away from the start, and skip what was not solved."""
+    instances = perceptron_instances(N=31, alpha=1.0, samples=4, key=3)
+    kept, W = typical_solutions(instances, kappa=-0.5, sweeps=30)
+    assert kept.samples == 4 and W.shape == (4, 31)
+    np.testing.assert_allclose((W**2).sum(1), 31.0, rtol=1e-10)
+    assert np.all(stabilities(kept, W) >= -0.5 - 1e-12)
+    before = spherical_gradient(instances, kappa=-0.5, eps=0.0).W
+    assert np.all(np.abs((W * before).mean(1)) < 0.95)
+    none, W = typical_solutions(perceptron_instances(N=21, alpha=6.0, samples=6), kappa=0.5)
+    assert none.samples == 0 and W.shape == (0, 21)
 
 
 def test_no_patterns_at_all():

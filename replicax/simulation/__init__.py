@@ -28,7 +28,7 @@ from .max_sum import max_sum
 from .metropolis import metropolis_perceptron, metropolis_series
 from .relaxation import relaxation
 from .sbpi import cpr, sbpi
-from .sphere import langevin, sample_sphere
+from .sphere import langevin, sample_sphere, typical_solutions
 from .statistics import Statistic
 
 __all__ = [
@@ -66,4 +66,5 @@ __all__ = [
     "sbpi",
     "spherical_gradient",
     "stochastic_weights",
+    "typical_solutions",
 ]

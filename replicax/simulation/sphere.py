@@ -69,10 +69,22 @@ def sample_sphere(
             return results
     else:
         W = _directions(instances, chains, key)
-    keys, teacher = _keys(instances, key), _teacher(instances)
-    run = lambda x, T, W, k: _circles(x, T, W, k, 1.0 / instances.scale, kappa, beta, loss, warmup + sweeps)
-    W, series = in_blocks(run, (instances.patterns, teacher, W, keys), max(1, 8 // chains))
+    _, series = _walk(instances, W, kappa, beta, loss, warmup + sweeps, key)
     return results | _averages(instances, series, warmup)
+
+
+def typical_solutions(
+    X, y=None, *, kappa: float = 0.0, sweeps: int = 200, key=0
+) -> tuple[PerceptronInstances, np.ndarray]:
+    """One uniform solution Delta >= kappa of each instance, after ``sweeps`` of N great-circle moves.
+
+    Returns the instances for which a start was found, and W (these instances, N).
+    """
+    instances = learnable(X, y, kappa=kappa)
+    kept, W, _ = _solutions(instances, 1, kappa, key)
+    if kept.samples == 0:
+        return kept, W[:, 0]
+    return kept, _walk(kept, W, kappa, math.inf, "errors", integer("sweeps", sweeps, 1), key)[0][:, 0]
 
 
 def langevin(
@@ -106,6 +118,13 @@ def langevin(
     series, accepted = in_blocks(run, (instances.patterns, teacher, W, keys), max(1, 8 // chains))
     acceptance = Statistic.from_chains(accepted[..., warmup:])
     return _averages(instances, series, warmup) | {"acceptance": acceptance}
+
+
+def _walk(instances, W, kappa, beta, loss: str, sweeps: int, key):
+    """Last points (samples, chains, N) and series of great-circle moves from W."""
+    run = lambda x, T, W, k: _circles(x, T, W, k, 1.0 / instances.scale, kappa, beta, loss, sweeps)
+    arrays = instances.patterns, _teacher(instances), W, _keys(instances, key)
+    return in_blocks(run, arrays, max(1, 8 // W.shape[1]))
 
 
 def _directions(instances: PerceptronInstances, chains: int, key) -> np.ndarray:
