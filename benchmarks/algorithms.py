@@ -12,7 +12,15 @@ import numba
 import numpy as np
 from scipy.special import erfcx
 
-from replicax.simulation import annealing, gamp, perceptron_instances, sbpi, stochastic_weights
+from replicax.simulation import (
+    annealing,
+    gamp,
+    max_sum,
+    perceptron_instances,
+    sample_sphere,
+    sbpi,
+    stochastic_weights,
+)
 from replicax.simulation.focusing import focus, protocol
 
 N, ALPHA = 1001, 0.5
@@ -89,6 +97,42 @@ def numba_sbpi(X, K, p_s, epochs, rng):
     return t
 
 
+def numpy_circles(X, beta, moves, rng):
+    """Great-circle slice sampling of the errors, one chain."""
+    N = X.shape[1]
+    X = X / np.sqrt(N)
+    W = rng.standard_normal(N)
+    W *= np.sqrt(N) / np.linalg.norm(W)
+    F = X @ W
+    for _ in range(moves):
+        u = rng.standard_normal(N)
+        u -= W * (u @ W) / N
+        u *= np.sqrt(N) / np.linalg.norm(u)
+        delta, level = X @ u, -beta * np.sum(F < 0) + np.log1p(-rng.random())
+        p = 2 * np.pi * rng.random()
+        low, high = p - 2 * np.pi, p
+        while -beta * np.sum(F * np.cos(p) + delta * np.sin(p) < 0) < level:
+            low, high = (p, high) if p < 0 else (low, p)
+            p = low + (high - low) * rng.random()
+        W, F = W * np.cos(p) + u * np.sin(p), F * np.cos(p) + delta * np.sin(p)
+    return W
+
+
+def sphere():
+    small = 101
+    many = perceptron_instances(N=small, alpha=1.0, samples=16, key=5)
+    seconds, _ = best(lambda: sample_sphere(many, beta=1.0, sweeps=20, warmup=0), 2)
+    ours = 16 * 2 * 20 * small / seconds
+    X = many.patterns[0] / many.scale
+    seconds, _ = best(lambda: numpy_circles(X, 1.0, 2000, np.random.default_rng(0)), 2)
+    print(
+        f"great circles, N = P = {small}: {ours:.2e} moves/s of 32 chains; numpy {2000 / seconds:.2e}: ratio {ours * seconds / 2000:.2f}"
+    )
+    never = perceptron_instances(N=301, alpha=1.5, samples=4, patterns="pm1", key=6)
+    seconds, found = best(lambda: max_sum(never, sweeps=40), 2)
+    print(f"max-sum, N = 301, alpha = 1.5, 4 instances: {found.steps.sum() / seconds:.1f} sweeps/s")
+
+
 def messages():
     one = perceptron_instances(N=N, alpha=ALPHA, patterns="pm1", key=1)
     print("message passing, iterations/s")
@@ -154,3 +198,4 @@ if __name__ == "__main__":
     messages()
     solvers()
     chains()
+    sphere()
