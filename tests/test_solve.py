@@ -368,8 +368,8 @@ class TestFunctional:
         (lambda: rx.LocalEntropy(q1=1.0), "q1 = 0 and 1"),
         (lambda: rx.solve(rx.BinaryPerceptron()), "alpha is missing"),
         (
-            lambda: rx.solve(rx.BinaryPerceptron(alpha=0.5), rx.LocalEntropy(q1=0.5)),
-            "not available for binary-perceptron",
+            lambda: rx.solve(rx.SymmetricPerceptron(alpha=0.5, kappa=1.0), rx.LocalEntropy(q1=0.5)),
+            "not available for symmetric-perceptron",
         ),
         (
             lambda: rx.solve(rx.BinaryPerceptron(alpha=0.5), rx.OneRSB()),
