@@ -82,7 +82,7 @@ def _one_bend(bend, width, lo, hi, n, even) -> Rule:
         bend, steps = jnp.zeros_like(bend), np.arange(n // 2) + 0.5
         u0, du = jnp.zeros_like(bend * hi), jnp.arcsinh(hi / width) / (n // 2)
     else:
-        bend, width = _within(bend, width, lo, hi)
+        bend, width = _within(bend, width, lo, hi, 0.25)
         steps = np.arange(n)
         u0 = jnp.arcsinh((lo - bend) / width)
         du = (jnp.arcsinh((hi - bend) / width) - u0) / (n - 1)
@@ -98,10 +98,13 @@ def _along(x: np.ndarray, like: Array) -> Array:
     return jnp.asarray(x).reshape((1,) * jnp.ndim(like) + (-1,))
 
 
-def _within(bend, width, lo, hi):
-    """A bend outside the range does not matter, a wide one not where it is: neither may take the nodes along."""
+def _within(bend, width, lo, hi, inwards):
+    """A bend outside the range does not matter, a wide one not where it is: neither may take the nodes along.
+
+    inwards: the part of the range at each end that a wide bend leaves (nearly 1/2: to the middle, for several must not share one far place).
+    """
     width = jnp.clip(jnp.abs(bend - jnp.clip(bend, lo, hi)), width, jnp.maximum(width, _WIDEST))
-    margin = jnp.where(width >= _WIDEST, 0.25, 0.0) * (hi - lo)
+    margin = jnp.where(width >= _WIDEST, inwards, 0.0) * (hi - lo)
     return jnp.clip(bend, lo + margin, hi - margin), width
 
 
@@ -110,7 +113,7 @@ def _panels(b, w, lo, hi, n, even) -> Rule:
     bends = jnp.stack([jnp.broadcast_to(x, shape) for x in b])
     widths = jnp.stack([jnp.broadcast_to(x, shape) for x in w])
     lo, hi = jnp.broadcast_to(lo, shape), jnp.broadcast_to(hi, shape)
-    bends, widths = lax.sort(_within(bends, widths, lo[None], hi[None]), dimension=0, num_keys=1)
+    bends, widths = lax.sort(_within(bends, widths, lo[None], hi[None], 0.49), dimension=0, num_keys=1)
     middles = 0.5 * (bends[1:] + bends[:-1])
     ends = [lo, *middles, hi]
     s, ds = unit_panels(max(1, n // (2 * _ORDER)))

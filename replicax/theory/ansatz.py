@@ -159,6 +159,10 @@ class FranzParisi(Ansatz):
     )
     kappa_ref: Number | None = parameter(None, doc="margin of the reference (default: that of the model)")
 
+    def __check_init__(self) -> None:
+        super().__check_init__()
+        require(self, "d")
+
 
 class Pair(Ansatz):
     """Annealed number of partners at distance d of one solution: (1/N) log E[pairs]/E[solutions], the column `entropy`."""
@@ -168,6 +172,7 @@ class Pair(Ansatz):
     d: Number | None = parameter(None, low=0.0, high=1.0, open_low=True, doc="Hamming distance per weight")
 
     def __check_init__(self) -> None:
+        super().__check_init__()
         require(self, "d")
 
 

@@ -29,6 +29,9 @@ from replicax.theory.models import BinaryPerceptron, SymmetricPerceptron
 from replicax.theory.perceptron import TINY, Bipartite
 from replicax.vocabulary.levels import Level, Moments, Tilt, tower
 
+#: added to both sides of the equation of v/alpha before their logarithms are compared: v vanishes where W is like any other typical
+#: configuration (p = q_t, equal margins), and there log v alone would never arrive
+_NOTHING = 1e-4
 #: the entropy of a reference that is still taken to exist
 _EMPTY = -1e-9
 
@@ -106,7 +109,7 @@ class Around(Problem):
         mean = lambda values: jnp.sum(rule.weights * values)
         asked = mean(out.gap[0][0] + (out.score[0] - ratio * score_t) ** 2)
         control = 0.5 * (jnp.log1p(site["p"]) - jnp.log(site["far"])) - 0.5 * (jnp.log1p(p) - jnp.log1p(-p))
-        residual = [jnp.log(v / alpha + TINY) - jnp.log(asked + TINY)]
+        residual = [jnp.log(v / alpha + _NOTHING) - jnp.log(asked + _NOTHING)]
         if not self.even:
             cross = alpha * mean(score_t * out.score[0])
             residual.append(jnp.log(ratio) + jnp.log(q_hat_t + TINY) - jnp.log(cross + TINY))
@@ -116,7 +119,6 @@ class Around(Problem):
         if not self.even:
             order |= dict(t=site["t"], t_hat=t_hat)
         order["p_hat"] = s + t_hat
-        parts["score_along"] = mean(out.cross)
         return State(order, residual, parts)
 
     def _site(self, q_hat_t, q_t, v, ratio, s, n: int) -> dict[str, Array]:
@@ -193,7 +195,9 @@ class Around(Problem):
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         """slope = dS/dd = -2 dS/dp,  dS/dp = -p^ + alpha E[score of the reference along w times g]."""
         alpha = jnp.asarray(self.model.weight, float)
-        slope = -2.0 * (alpha * state.parts["score_along"] - state.order["p_hat"])
+        # the score of the reference is a narrow peak at small d: finer nodes than the rest needs
+        rule, _, out = self._factor(state.parts, 4 * n)
+        slope = -2.0 * (alpha * jnp.sum(rule.weights * out.cross) - state.order["p_hat"])
         energy, entropy = (
             self.thermal(state, phi, n) if hasattr(self.model, "beta") else (jnp.zeros_like(phi), phi)
         )
@@ -215,8 +219,6 @@ class Around(Problem):
 
 def _around(model: Any, ansatz: FranzParisi) -> tuple[Problem, ...]:
     require(model, "alpha", "kappa")
-    if ansatz.d is None:
-        raise ValueError("d is missing: the Franz-Parisi entropy needs d=...")
     if getattr(model, "labels", "random") != "random":
         raise ValueError(f"labels = {model.labels}: the Franz-Parisi entropy is that of random labels")
     kappa = model.kappa if ansatz.kappa_ref is None else ansatz.kappa_ref

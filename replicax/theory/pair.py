@@ -57,8 +57,6 @@ class PairCount(Problem):
 
 def _pairs(model: Any, ansatz: Pair) -> tuple[Problem, ...]:
     require(model, "alpha", "kappa")
-    if ansatz.d is None:
-        raise ValueError("d is missing: the number of pairs needs d=...")
     if getattr(model, "beta", INFINITE) is not INFINITE or getattr(model, "labels", "random") != "random":
         raise ValueError("beta, labels: pairs of solutions are counted at beta = inf and random labels")
     return (PairCount(model, jnp.asarray(ansatz.d, float)),)

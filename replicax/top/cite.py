@@ -87,6 +87,24 @@ PAPERS: dict[str, dict[str, str]] = {
         year="2025",
         eprint="2509.05041",
     ),
+    "huang2014": dict(
+        title="Origin of the computational hardness for learning with binary synapses",
+        author="Huang, Haiping and Kabashima, Yoshiyuki",
+        journal="Physical Review E",
+        volume="90",
+        pages="052813",
+        year="2014",
+        eprint="1408.1784",
+    ),
+    "baldassi2021": dict(
+        title="Unveiling the structure of wide flat minima in neural networks",
+        author="Baldassi, Carlo and Lauditi, Clarissa and Malatesta, Enrico M. and Perugini, Gabriele and Zecchina, Riccardo",
+        journal="Physical Review Letters",
+        volume="127",
+        pages="278301",
+        year="2021",
+        eprint="2107.01163",
+    ),
     "baldassi2015": dict(
         title="Subdominant dense clusters allow for simple learning and high computational performance in neural networks "
         "with discrete synapses",
