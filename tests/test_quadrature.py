@@ -267,7 +267,9 @@ def test_polynomials(count):
     assert np.max(np.abs(rule.nodes)) <= RANGE * (1 + 1e-14)
     logs, weights = np.asarray(rule.log_weights), np.asarray(rule.weights)
     used = weights > 0  # wide bends share one place: nothing lies between them
-    assert np.all(logs[~used] < -690) and np.allclose(logs[used], np.log(weights[used]), rtol=1e-14, atol=1e-13)
+    assert np.all(logs[~used] < -690) and np.allclose(
+        logs[used], np.log(weights[used]), rtol=1e-14, atol=1e-13
+    )
 
 
 @pytest.mark.parametrize("bends", [(1e4, 1e8), (3.0, 1e3), (-1e3, 1e3), (-2.0, 1e3)])

@@ -29,6 +29,7 @@ _WIDEST = 1.5
 #: centre of the panels of the bulk beside a jump: about 0, but no number that a parameter takes (jumps must not coincide with it)
 _BULK = 0.0577215664901533
 _LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
+_LOG_NOTHING = float(np.log(1e-300))
 _ORDER = 16
 
 
@@ -44,7 +45,9 @@ class Rule(NamedTuple):
 
     @property
     def log_weights(self) -> Array:
-        return -0.5 * self.nodes**2 - _LOG_SQRT_2PI + jnp.log(jnp.maximum(self.jacobian, 1e-300))
+        used = self.jacobian > 1e-300  # a panel of no length has no derivatives either
+        log_jacobian = jnp.where(used, jnp.log(jnp.where(used, self.jacobian, 1.0)), _LOG_NOTHING)
+        return -0.5 * self.nodes**2 - _LOG_SQRT_2PI + log_jacobian
 
 
 def gaussian_rule(

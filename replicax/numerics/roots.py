@@ -50,6 +50,10 @@ def _size(residual: Array, x: Array) -> Array:
     return jnp.where(jnp.isnan(worst), jnp.inf, worst)
 
 
+def _nothing_to_solve(x: Array) -> Root:
+    return Root(x, jnp.zeros(()), jnp.zeros(()), jnp.ones((), bool))
+
+
 class _Iterate(NamedTuple):
     x: Array  # where to evaluate next
     base: Array  # the last point with a finite residual, and the step taken from it
@@ -78,6 +82,8 @@ def newton(
     `max_steps` evaluations of the residual with its Jacobian, or where a coordinate exceeds `limit`; at most `tries` starts (default all) are
     tried.  The residual is traced once, whatever the number of starts.
     """
+    if starts.shape[1] == 0:
+        return _nothing_to_solve(starts[0])
     tries = starts.shape[0] if tries is None else tries
     caps = jnp.where(jnp.arange(starts.shape[0]) == 0, cap, cap / 3.0)
 
@@ -119,7 +125,7 @@ def implicit_root(residual: Residual, solver: Callable[[Array], Root], x0: Array
         return solve_linear(jax.jacfwd(linear)(jnp.zeros_like(y)), y)
 
     if x0.shape[0] == 0:
-        return Root(x0, jnp.zeros(()), jnp.zeros(()), jnp.ones((), bool))
+        return _nothing_to_solve(x0)
     x, (size, steps, done) = lax.custom_root(
         residual, lax.stop_gradient(x0), solve, tangent_solve, has_aux=True
     )

@@ -60,12 +60,13 @@ class Around(Problem):
     def overlap(self) -> Array:
         return 1.0 - 2.0 * jnp.asarray(self.d, float)
 
-    def _typical(self) -> Bipartite:
+    @property
+    def typical(self) -> Bipartite:
         return Bipartite(self.reference, () if self.even else (0.0,))
 
     def _reference(self, n: int) -> Array:
         """Coordinates of the reference (coarse)."""
-        typical = self._typical()
+        typical = self.typical
         if self.even:
             return jnp.zeros(0)
         residual = lambda y: typical.state(y, n).residual
@@ -88,7 +89,7 @@ class Around(Problem):
 
     def state(self, x: Array, n: int) -> State:
         alpha, p = jnp.asarray(self.model.weight, float), self.overlap
-        typical = self._typical()
+        typical = self.typical
         reference = typical.state(x[: typical.size], n)
         site_t = reference.parts["site"]
         q_t, q_hat_t = reference.order["q"], reference.order["q_hat"]
@@ -205,13 +206,13 @@ class Around(Problem):
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         site = state.parts["site"]
-        return (site["complement"] > edge * jnp.minimum(1.0, self.d)) & self._typical().inside(
+        return (site["complement"] > edge * jnp.minimum(1.0, self.d)) & self.typical.inside(
             state.parts["reference"]
         )
 
     def missing(self, state: State, n: int) -> Array:
         """There is no typical reference where its entropy is negative."""
-        typical, reference = self._typical(), state.parts["reference"]
+        typical, reference = self.typical, state.parts["reference"]
         phi = typical.phi(reference, n)
         entropy = typical.thermal(reference, phi, n)[1] if hasattr(self.reference, "beta") else phi
         return ~(entropy >= _EMPTY)

@@ -167,8 +167,12 @@ define(
     BinaryPerceptron,
     Definition("alpha", True, _instability_guesses(2.0 / np.pi), _replicon, _overlap),
 )
-define(
-    "dat",
-    SphericalPerceptron,
-    Definition("alpha", True, _instability_guesses(1.0), _replicon, _break, absent=_stable_to_capacity),
-)
+
+
+def instability(columns: Callable[[Problem, State, int], dict[str, Array]]) -> Definition:
+    """The de Almeida-Thouless line of the sphere with these results."""
+    guesses = _instability_guesses(1.0)
+    return Definition("alpha", True, guesses, _replicon, columns, absent=_stable_to_capacity)
+
+
+define("dat", SphericalPerceptron, instability(_break))

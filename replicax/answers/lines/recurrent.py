@@ -14,20 +14,19 @@ from replicax.numerics.special import H, binary_entropy, log_H
 from replicax.theory.ansatz import Pair
 from replicax.theory.models import RateNetwork, RecurrentNetwork
 from replicax.theory.rate_network import aligned_edge
-from replicax.theory.recurrent import pairs
 
 LOG2 = float(np.log(2.0))
 _SCAN = 400
 
 
-def isolation(model: RecurrentNetwork, options: Options, n: int):
-    """The smallest distance d at which S_2 - S_1 vanishes: below it a typical fixed point has no neighbour.
+def isolation(model: Any, options: Options, n: int):
+    """The smallest distance d at which the entropy of pairs (S_2 - S_1) vanishes: below it a typical solution has no neighbour.
 
     S_2 - S_1 ~ -c sqrt(d) at d -> 0; the first sign change on a logarithmic grid, then a bracketed root in log d.
     """
 
     def entropy(log_d: Array) -> Array:
-        (problem,) = pairs(model, Pair(d=jnp.exp(log_d)))
+        (problem,) = Pair(d=jnp.exp(log_d)).problems(model)
         return problem.phi(problem.state(jnp.zeros(0), n), n)
 
     grid = jnp.linspace(np.log(1e-14), np.log(0.5), _SCAN)

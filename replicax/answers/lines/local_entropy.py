@@ -1,0 +1,190 @@
+r"""Where local entropies cease to be monotone.
+
+alpha-le: the smallest alpha at which the curve has a stationary point inside its range: slope and curvature vanish together,
+
+    F(x; c, alpha) = 0,   F_x u + F_c = 0,   slope(x; c) = 0,   slope_x u + slope_c = 0,      u = dx/dc along the curve,
+
+a bordered system in (x, u, c, log alpha).  On the sphere the curve of y = inf first fails at its end q1 = q_RS, where the RS solution becomes
+unstable (de Almeida-Thouless).  Baldassi et al., arXiv:1509.05753; arXiv:2107.01163 (around maximum-margin solutions).
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from replicax.answers.lines.perceptron import first_moment_capacity, instability
+from replicax.answers.status import CODE
+from replicax.answers.thresholds import Augmented, Definition, Options, System, define, definition_of
+from replicax.numerics.roots import newton, solve_linear
+from replicax.theory.ansatz import FranzParisi, LocalEntropy
+from replicax.theory.franz_parisi import Around
+from replicax.theory.free_entropy import FAR, Problem, State
+from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
+from replicax.vocabulary.limits import INFINITE
+
+
+class Inflection(eqx.Module):
+    """Coordinates: those of the saddle, their derivatives along the curve, the control, log alpha.
+
+    at(model, options, alpha, c): the problem; guesses(model, options) -> ((alpha, c), ..); report(problem, state, n): further results.
+    """
+
+    model: Any
+    options: Options
+    at: Callable[[Any, Options, Array, Array], Problem] = eqx.field(static=True)
+    guesses: Callable[[Any, Options], tuple[tuple[Array, Array], ...]] = eqx.field(static=True)
+    report: Callable[[Problem, State, int], dict[str, Array]] = eqx.field(static=True)
+
+    nodes: ClassVar[int] = 64
+
+    def value(self, x: Array) -> Array:
+        return jnp.exp(x[-1])
+
+    def absent(self, n: int) -> Array:
+        return jnp.zeros((), bool)
+
+    def _split(self, x: Array) -> tuple[Array, Array, Array, Array]:
+        size = (x.shape[0] - 2) // 2
+        return x[:size], x[size:-2], x[-2], jnp.exp(x[-1])
+
+    def _curve(self, alpha: Array, n: int) -> Callable[[Array, Array], Array]:
+        """(x, c) -> the residual of the saddle, then the slope."""
+
+        def along(x: Array, c: Array) -> Array:
+            problem = self.at(self.model, self.options, alpha, c)
+            state = problem.state(x, n)
+            return jnp.append(state.residual, problem.columns(state, jnp.zeros(()), n)["slope"])
+
+        return along
+
+    def starts(self) -> tuple[Array, ...]:
+        """The saddle at each guess, and its derivative along the curve."""
+        found = []
+        for alpha, c in self.guesses(self.model, self.options):
+            problem = self.at(self.model, self.options, alpha, c)
+            n = problem.nodes // 4
+            curve = lambda x, c: self._curve(alpha, n)(x, c)[:-1]
+            x = newton(lambda y: curve(y, c), jnp.stack(problem.starts()), tol=1e-7, limit=FAR).x
+            u = -solve_linear(
+                jax.jacfwd(curve)(x, c), jax.jvp(lambda c: curve(x, c), (c,), (jnp.ones_like(c),))[1]
+            )
+            found.append(lax.stop_gradient(jnp.concatenate([x, u, jnp.stack([c, jnp.log(alpha)])])))
+        return tuple(found)
+
+    def state(self, x: Array, n: int) -> State:
+        saddle, u, c, alpha = self._split(x)
+        values, along = jax.jvp(self._curve(alpha, n), (saddle, c), (u, jnp.ones_like(c)))
+        return State({}, jnp.concatenate([values, along]), {})
+
+    def _problem(self, x: Array, n: int) -> tuple[Problem, State]:
+        saddle, _, c, alpha = self._split(x)
+        problem = self.at(self.model, self.options, alpha, c)
+        return problem, problem.state(saddle, n)
+
+    def columns(self, x: Array, n: int) -> dict[str, Array]:
+        problem, state = self._problem(x, n)
+        return self.report(problem, state, n)
+
+    def code(self, x: Array, n: int) -> Array:
+        return jnp.asarray(CODE["ok"])
+
+    def inside(self, x: Array, n: int) -> Array:
+        problem, state = self._problem(x, n)
+        return problem.inside(state) & ~problem.missing(state, n)
+
+
+class MaximumMargin(Problem):
+    """Solutions around one of the largest margin that exists; coordinates: that margin, then those of `Around`."""
+
+    model: Any
+    d: Array
+
+    nodes: ClassVar[int] = Around.nodes
+
+    def _around(self, margin: Array) -> Around:
+        return FranzParisi(d=self.d, kappa_ref=margin).problems(self.model)[0]
+
+    def starts(self) -> tuple[Array, ...]:
+        bare = eqx.tree_at(lambda m: m.kappa, self.model, None)
+        largest = Augmented(bare, {}, cast(Definition, definition_of(type(bare), "kappa-max")))
+        residual = lambda y: largest.state(y, self.nodes).residual
+        root = newton(residual, jnp.stack(largest.starts()), tol=1e-8, limit=FAR)
+        margin = lax.stop_gradient(root.x[-1])
+        return tuple(jnp.append(margin, x) for x in self._around(margin).starts())
+
+    def state(self, x: Array, n: int) -> State:
+        around = self._around(x[0])
+        state = around.state(x[1:], n)
+        entropy = around.typical.phi(state.parts["reference"], n)
+        return state._replace(
+            residual=jnp.append(entropy, state.residual), parts=state.parts | dict(margin=x[0])
+        )
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        return self._around(state.parts["margin"]).columns(state, phi, n)
+
+    def phi(self, state: State, n: int) -> Array:
+        return self._around(state.parts["margin"]).phi(state, n)
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        return self._around(state.parts["margin"]).inside(state, edge)
+
+
+def _with(model: Any, alpha: Array) -> Any:
+    return eqx.tree_at(lambda m: m.alpha, model, alpha, is_leaf=lambda x: x is None)
+
+
+def _dense(model: Any, options: Options, alpha: Array, c: Array) -> Problem:
+    """c = logit q1."""
+    return LocalEntropy(q1=jax.nn.sigmoid(c), y=INFINITE).problems(_with(model, alpha))[0]
+
+
+def _around_tightest(model: Any, options: Options, alpha: Array, c: Array) -> Problem:
+    """c = log d."""
+    return MaximumMargin(_with(model, alpha), jnp.exp(c))
+
+
+def _dense_guesses(model: BinaryPerceptron, options: Options) -> tuple[tuple[Array, Array], ...]:
+    """Fractions of the first-moment bound and overlaps that fit |kappa| <= 0.5, and somewhat inside."""
+    kappa = jnp.asarray(model.kappa, float)
+    alpha, c = (0.755 - 0.072 * kappa) * first_moment_capacity(kappa), 2.44 + 0.67 * kappa
+    return ((alpha, c), (0.97 * alpha, c + 0.3), (1.03 * alpha, c - 0.3))
+
+
+def _tight_guesses(model: BinaryPerceptron, options: Options) -> tuple[tuple[Array, Array], ...]:
+    (alpha, _), *_ = _dense_guesses(model, options)
+    return ((0.965 * alpha, jnp.asarray(-5.3)),)
+
+
+def _overlap_and_entropy(problem: Problem, state: State, n: int) -> dict[str, Array]:
+    return dict(q1=jnp.asarray(problem.q1), phi=problem.phi(state, n))  # type: ignore[attr-defined]
+
+
+def _distance_and_entropy(problem: Problem, state: State, n: int) -> dict[str, Array]:
+    return dict(q1=state.order["q1"], phi=problem.phi(state, n), d=jnp.asarray(problem.d))  # type: ignore[attr-defined]
+
+
+def _loss(model: BinaryPerceptron, options: Options) -> Inflection:
+    if model.labels != "random":
+        raise ValueError(f"labels = {model.labels}: alpha-le is that of random labels")
+    if options["reference"] == "kappa-max":
+        return Inflection(model, options, _around_tightest, _tight_guesses, _distance_and_entropy)
+    return Inflection(model, options, _dense, _dense_guesses, _overlap_and_entropy)
+
+
+_REFERENCE = dict(
+    default="replicas",
+    choices=("replicas", "kappa-max"),
+    numeric=False,
+    doc="curve: y = inf replicas, or around solutions of the largest margin",
+)
+define("alpha-le", BinaryPerceptron, System("alpha", _loss, options=dict(reference=_REFERENCE)))
+define(
+    "alpha-le",
+    SphericalPerceptron,
+    instability(lambda problem, state, n: dict(q1=state.order["q"], phi=problem.phi(state, n))),
+)

@@ -1,0 +1,51 @@
+"""Where local entropies cease to be monotone: published values, the curve on both sides, and what is flagged."""
+
+import numpy as np
+import pytest
+
+import replicax as rx
+
+#: kappa: alpha_LE, q1 at the inflection, phi there (independent program)
+DENSE = {
+    0.0: (0.755302, 0.91962, 0.039470),
+    -0.5: (1.481040, 0.89232, 0.051229),
+    0.5: (0.421975, 0.94228, 0.029443),
+}
+
+
+@pytest.mark.slow
+def test_binary_weights():
+    kappa = np.array(list(DENSE))
+    line = rx.threshold(rx.BinaryPerceptron(kappa=kappa), "alpha-le")
+    alpha, q1, phi = np.array(list(DENSE.values())).T
+    np.testing.assert_allclose(line.value, alpha, atol=1e-6)
+    np.testing.assert_allclose(line.q1, q1, atol=1e-5)
+    np.testing.assert_allclose(line.phi, phi, atol=1e-6)
+    # below, the curve falls with q1 everywhere; above, it rises somewhere
+    grid = np.array(line.q1)[:, None] + np.linspace(-0.03, 0.03, 7)
+    for factor, monotone in ((0.995, True), (1.005, False)):
+        model = rx.BinaryPerceptron(alpha=factor * np.array(line.value)[:, None], kappa=kappa[:, None])
+        slope = np.asarray(rx.solve(model, rx.LocalEntropy(q1=grid)).slope)
+        assert np.all((slope.max(1) < 0) == monotone)
+
+
+def test_the_sphere_fails_first_at_the_end_of_the_curve():
+    """q1 = q_RS, where RS becomes unstable; kappa >= 0: nowhere."""
+    line = rx.threshold(rx.SphericalPerceptron(kappa=[-0.5, -1.0, 0.5]), "alpha-le")
+    np.testing.assert_allclose(line.value[:2], [3.95070131, 7.87356024], atol=1e-7)
+    np.testing.assert_allclose(line.q1[:2], [0.89592273, 0.70185981], atol=1e-7)
+    assert line.status[2] == "no solution" and np.isnan(line.value[2])
+
+
+@pytest.mark.slow
+def test_around_solutions_of_the_largest_margin():
+    """0.72903(5) at d = 0.0050 (independent program)."""
+    line = rx.threshold(rx.BinaryPerceptron(), "alpha-le", reference="kappa-max")
+    assert abs(float(line.value) - 0.72903) < 5e-5 and abs(float(line.d) - 0.0050) < 2e-4
+
+
+def test_bad_options():
+    with pytest.raises(ValueError, match="reference = 'centre' is not one of replicas, kappa-max"):
+        rx.threshold(rx.BinaryPerceptron(), "alpha-le", reference="centre")
+    with pytest.raises(ValueError, match="labels = teacher"):
+        rx.threshold(rx.BinaryPerceptron(labels="teacher"), "alpha-le")
