@@ -13,6 +13,15 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from replicax.vocabulary.factors import Errors, Factor, HardMargin, Rectangle, SquaredHinge, UFunction
+from replicax.vocabulary.features import (
+    NAMED,
+    Activation,
+    ActivationName,
+    Coefficients,
+    as_activation,
+    check_activation,
+    coefficients,
+)
 from replicax.vocabulary.labels import Labels, Teacher
 from replicax.vocabulary.limits import INFINITE, is_concrete, number
 from replicax.vocabulary.priors import Binary, Prior, Spherical
@@ -71,7 +80,7 @@ def check_fields(obj: Any) -> None:
     """Check every field of a model or an ansatz against its metadata."""
     for field in dataclasses.fields(obj):
         value, meta = getattr(obj, field.name), field.metadata
-        if "choices" in meta and value not in meta["choices"]:
+        if "choices" in meta and not isinstance(value, meta.get("own", ())) and value not in meta["choices"]:
             raise ValueError(f"{field.name} = {value!r} is not one of {', '.join(map(str, meta['choices']))}")
         if meta.get("numeric"):
             check_parameter(field.name, value, meta)
@@ -252,3 +261,40 @@ class RateNetwork(Model):
 
     g: Number | None = parameter(None, low=0.0, doc="gain of the couplings")
     s: Number = parameter(0.0, low=0.0, doc="self-coupling")
+
+
+class FeatureModel(Model):
+    r"""What models on random features sigma(F^T x/sqrt(D)) have in common: D inputs, N features, P = alpha N patterns.
+
+    Exactly one of alpha_D = D/N and alpha_T = P/D = alpha/alpha_D is given.  activation: a name, a function of arrays, or an `Activation`;
+    its Gaussian equivalent (`coefficients`) is all that the theory knows of it.
+    """
+
+    alpha: Number | None = parameter(None, low=0.0, doc="patterns per feature, P/N")
+    alpha_D: Number | None = parameter(None, low=0.0, open_low=True, doc="inputs per feature, D/N")
+    alpha_T: Number | None = parameter(None, low=0.0, open_low=True, doc="patterns per input, P/D")
+    activation: Any = eqx.field(
+        default="sign",
+        converter=as_activation,
+        metadata=dict(choices=tuple(NAMED), own=(ActivationName, Activation), numeric=False, doc="activation of the features"),
+    )  # fmt: skip
+
+    def __check_init__(self) -> None:
+        if (self.alpha_D is None) == (self.alpha_T is None):
+            raise ValueError("alpha_D, alpha_T: give exactly one of them (alpha_D alpha_T = alpha)")
+        check_activation(self.activation)
+
+    @property
+    def inputs(self) -> Number:
+        """alpha_D = D/N."""
+        return self.alpha / self.alpha_T if self.alpha_D is None else self.alpha_D  # type: ignore[operator]
+
+    @property
+    def per_input(self) -> Number:
+        """alpha_T = P/D."""
+        return self.alpha / self.alpha_D if self.alpha_T is None else self.alpha_T  # type: ignore[operator]
+
+    @property
+    def coefficients(self) -> Coefficients:
+        """mu0, mu1 and mu* of the activation."""
+        return coefficients(self.activation)
