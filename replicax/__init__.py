@@ -16,10 +16,12 @@ if _os.environ.get("REPLICAX_ENABLE_X64", "1") != "0":
 _ROOMS = {
     "theory.models": (
         "Model", "Perceptron", "BinaryPerceptron", "SymmetricPerceptron", "SphericalPerceptron", "RecurrentNetwork",
-        "RateNetwork",
+        "RateNetwork", "RandomFeaturesERM",
     ),
     "vocabulary.priors": ("Prior", "Binary", "Spherical"),
     "vocabulary.labels": ("Labels", "Teacher"),
+    "vocabulary.losses": ("Loss",),
+    "vocabulary.spectra": ("Spectrum", "MarchenkoPastur", "Orthogonal", "Empirical"),
     "vocabulary.factors": ("Factor", "HardMargin", "Errors", "SquaredHinge", "Rectangle", "UFunction"),
     "theory.ansatz": ("Ansatz", "RS", "Frozen", "OneRSB", "KRSB", "FranzParisi", "Pair", "LocalEntropy"),
     "answers.solve": ("solve", "Solution"),

@@ -15,6 +15,7 @@ def test_sources_exist_and_are_used():
         rx.SphericalPerceptron,
         rx.RecurrentNetwork,
         rx.RateNetwork,
+        rx.RandomFeaturesERM,
     )
     ansaetze = (rx.RS, rx.Frozen, rx.OneRSB, rx.KRSB, rx.FranzParisi, rx.Pair, rx.LocalEntropy)
     named = {key for thing in (*models, *ansaetze) for key in thing.sources}

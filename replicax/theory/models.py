@@ -8,6 +8,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
@@ -24,8 +25,10 @@ from replicax.vocabulary.features import (
 )
 from replicax.vocabulary.labels import Labels, Teacher
 from replicax.vocabulary.limits import INFINITE, is_concrete, number
+from replicax.vocabulary.losses import LOSSES, Loss, as_loss
 from replicax.vocabulary.priors import Binary, Prior, Spherical
 from replicax.vocabulary.recurrent import FixedPointCount, PairField
+from replicax.vocabulary.spectra import MarchenkoPastur, Spectrum
 
 Number = ArrayLike | Array
 
@@ -298,3 +301,38 @@ class FeatureModel(Model):
     def coefficients(self) -> Coefficients:
         """mu0, mu1 and mu* of the activation."""
         return coefficients(self.activation)
+
+
+class RandomFeaturesERM(FeatureModel):
+    r"""Weights on random features x~ fitted by a convex loss, zero temperature:
+
+        w* = argmin sum_mu l(y^mu, Delta^mu) + (lam/2)|w|^2,     Delta = w.x~/sqrt(N),     x~ centred.
+
+    Teacher nu = T.x/sqrt(D), |T|^2 = D; y* = rho nu + sqrt(1 - rho^2) n + sqrt(noise) n'.  task = sign: labels sign(y*), l a function of
+    y Delta; task = linear: labels y*, l a function of y - Delta.  loss: square (x^2/2 of y - Delta), logistic, hinge, margin (the largest
+    margin at given norm: the limit lam -> 0 of the others where a margin exists), a convex function of arrays, or a `Loss`.  spectrum: of
+    F^T F/D.  Gerace et al., arXiv:2002.09339; Loureiro et al., arXiv:2102.08127; Dhifallah & Lu, arXiv:2008.11904.
+    """
+
+    name: ClassVar[str] = "random-features-erm"
+    sources: ClassVar[tuple[str, ...]] = ("gerace2020", "loureiro2021", "dhifallah2020")
+
+    loss: Any = eqx.field(
+        default="square",
+        converter=as_loss,
+        metadata=dict(choices=tuple(LOSSES), own=(Loss,), numeric=False, doc="loss of a pattern"),
+    )
+    lam: Number | None = parameter(None, low=0.0, doc="strength of the penalty lam |w|^2/2 (margin: not used)")
+    rho: Number = parameter(1.0, low=0.0, high=1.0, doc="correlation of the labels with the teacher's field")
+    noise: Number = parameter(0.0, low=0.0, doc="variance of noise added to the teacher's field")
+    task: str = choice("sign", "linear", doc="labels +-1, or real ones")
+    spectrum: Spectrum = eqx.field(default_factory=MarchenkoPastur)
+
+    def __check_init__(self) -> None:
+        if self.task == "linear" and getattr(self.loss, "margin", False):
+            raise ValueError(f"loss = {self.loss.name} is a loss of labels +-1: it needs task = sign")
+
+    @property
+    def signal(self) -> Number:
+        """Correlation of the field that makes the labels with the teacher's, rho/sqrt(1 + noise)."""
+        return self.rho / jnp.sqrt(1.0 + jnp.asarray(self.noise, float))

@@ -123,6 +123,27 @@ PAPERS: dict[str, dict[str, str]] = {
         pages="2847--2850",
         year="1995",
     ),
+    "gerace2020": dict(
+        title="Generalisation error in learning with random features and the hidden manifold model",
+        author="Gerace, Federica and Loureiro, Bruno and Krzakala, Florent and M{\\'e}zard, Marc and Zdeborov{\\'a}, Lenka",
+        journal="International Conference on Machine Learning",
+        year="2020",
+        eprint="2002.09339",
+    ),
+    "loureiro2021": dict(
+        title="Learning curves of generic features maps for realistic datasets with a teacher-student model",
+        author="Loureiro, Bruno and Gerbelot, C{\\'e}dric and Cui, Hugo and Goldt, Sebastian and "
+        "Krzakala, Florent and M{\\'e}zard, Marc and Zdeborov{\\'a}, Lenka",
+        journal="Advances in Neural Information Processing Systems",
+        year="2021",
+        eprint="2102.08127",
+    ),
+    "dhifallah2020": dict(
+        title="A precise performance analysis of learning with random features",
+        author="Dhifallah, Oussama and Lu, Yue M.",
+        year="2020",
+        eprint="2008.11904",
+    ),
 }
 
 
