@@ -37,7 +37,7 @@ def test_sampled_matrix():
     F = np.random.default_rng(0).normal(size=(300, 600))
     x = np.linalg.eigvalsh(F.T @ F / 300)
     at = (jnp.asarray(2.0), jnp.asarray(0.5))
-    np.testing.assert_allclose(Empirical(x).averages(*at), MarchenkoPastur().averages(*at), rtol=0.02)
+    np.testing.assert_allclose(Empirical(x).averages(*at), MarchenkoPastur().averages(*at), rtol=0.03)
 
 
 @pytest.mark.parametrize("alpha_D, x", [(2.0, [1.0, 1.0]), (0.5, [0.0, 2.0])])

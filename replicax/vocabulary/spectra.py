@@ -22,6 +22,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 
+#: eigenvalues below this, relative to the largest, are zero
+_ROUNDING = 1e-12
+
+
 class Averages(NamedTuple):
     G: Array
     H: Array
@@ -70,7 +74,8 @@ class Empirical(Spectrum):
         x = jnp.asarray(self.eigenvalues, float)
         x = x / jnp.mean(x)
         w = 1.0 / (1.0 + t * x)
-        share = jnp.where(x > 0, 1.0 / (alpha_D * x.size), 0.0)  # of the inputs; the others have x = 0
+        zero = x < _ROUNDING * jnp.max(x)
+        share = jnp.where(zero, 0.0, 1.0 / (alpha_D * x.size))  # of the inputs; the others have x = 0
         rest = jnp.maximum(1.0 - jnp.sum(share), 0.0)
         E = jnp.sum(share * w) + rest
         S = jnp.sum(share * (w - E) ** 2) + rest * (1.0 - E) ** 2
