@@ -16,7 +16,7 @@ if _os.environ.get("REPLICAX_ENABLE_X64", "1") != "0":
 _ROOMS = {
     "theory.models": (
         "Model", "Perceptron", "BinaryPerceptron", "SymmetricPerceptron", "SphericalPerceptron", "RecurrentNetwork",
-        "RateNetwork", "RandomFeaturesERM",
+        "RateNetwork", "RandomFeatures", "RandomFeaturesERM",
     ),
     "vocabulary.priors": ("Prior", "Binary", "Spherical"),
     "vocabulary.labels": ("Labels", "Teacher"),

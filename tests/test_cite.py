@@ -16,6 +16,7 @@ def test_sources_exist_and_are_used():
         rx.RecurrentNetwork,
         rx.RateNetwork,
         rx.RandomFeaturesERM,
+        rx.RandomFeatures,
     )
     ansaetze = (rx.RS, rx.Frozen, rx.OneRSB, rx.KRSB, rx.FranzParisi, rx.Pair, rx.LocalEntropy)
     named = {key for thing in (*models, *ansaetze) for key in thing.sources}

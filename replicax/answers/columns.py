@@ -94,6 +94,8 @@ SIMULATION_COLUMNS = {
 
 _INDEXED = {
     "q": "overlap at level {} of the hierarchy",
+    "p": "overlap of the hidden projections at level {}",
+    "Q": "covariance of two preactivations at level {}",
     "m": "Parisi parameter of level {}",
     "stability": "stability of level {}; > 0: stable",
 }
@@ -104,7 +106,7 @@ def column(name: str) -> Column:
     for table in (COLUMNS, THRESHOLD_COLUMNS, SIMULATION_COLUMNS):
         if name in table:
             return table[name]
-    if found := re.fullmatch(r"(q|m|stability)_?(\d+)", name):
+    if found := re.fullmatch(r"(q|p|Q|m|stability)_?(\d+)", name):
         return Column(_INDEXED[found[1]].format(found[2]))
     if name.endswith("_hat") and name != "_hat":
         return Column(f"conjugate of {name[:-4]}")

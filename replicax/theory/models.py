@@ -336,3 +336,39 @@ class RandomFeaturesERM(FeatureModel):
     def signal(self) -> Number:
         """Correlation of the field that makes the labels with the teacher's, rho/sqrt(1 + noise)."""
         return self.rho / jnp.sqrt(1.0 + jnp.asarray(self.noise, float))
+
+
+class RandomFeatures(FeatureModel):
+    r"""A perceptron on random features: Delta = y W.sigma(F^T x/sqrt(D))/sqrt(N) >= kappa, features centred; beta counts errors.
+
+    labels=teacher: y = sign(rho T.x/sqrt(D) + sqrt(1-rho^2) noise); random: y = +-1.  kappa is in units of Delta, whose variance is an order
+    parameter.  Binary weights are counted; the sphere |W|^2 = N has its normalised measure.  Gaussian equivalence for F with independent
+    entries.  Gerace et al., arXiv:2002.09339; Goldt et al., arXiv:2006.14709; Baldassi et al., arXiv:2110.00683.
+    """
+
+    name: ClassVar[str] = "random-features"
+    sources: ClassVar[tuple[str, ...]] = ("gerace2020", "goldt2022", "baldassi2022")
+
+    kappa: Number = parameter(0.0, doc="margin")
+    beta: Number = parameter(
+        INFINITE, low=0.0, infinite=True, doc="inverse temperature of the number of errors"
+    )
+    weights: str = choice("binary", "spherical", doc="weights +-1, or the sphere |W|^2 = N")
+    labels: str = choice("teacher", "random", doc="how labels are made")
+    rho: Number = parameter(1.0, low=0.0, high=1.0, doc="share of the teacher in its noisy field")
+
+    @property
+    def labelling(self) -> Labels | None:
+        return Teacher(self.rho) if self.labels == "teacher" else None  # type: ignore[arg-type]
+
+    @property
+    def prior(self) -> Prior:
+        return Binary() if self.weights == "binary" else Spherical()
+
+    @property
+    def factor(self) -> Factor:
+        return HardMargin(self.kappa) if self.beta is INFINITE else Errors(self.kappa, self.beta)
+
+    @property
+    def weight(self) -> Number:
+        return self.alpha  # type: ignore[return-value]

@@ -75,14 +75,14 @@ class Bipartite(Problem):
         asked = increments(factor)
         residual = [
             # log(q^_i/alpha) of the site against that of the factor; the site may rescale its coordinate
-            _compare(x[i], site.conjugates[i], alpha, asked[i])
+            compare(x[i], site.conjugates[i], alpha, asked[i])
             for i in range(levels)
         ]
         if free:
             residual.append(x[levels] - factor.curvature[0])
         if labels is not None:
-            residual.append(_compare(x[-1], site.R_hat, alpha, factor.cross))
-        order = _named(site, self.ms)
+            residual.append(compare(x[-1], site.R_hat, alpha, factor.cross))
+        order = named(site, self.ms)
         if free:
             order["Q"], order["b"] = site.norm, site.b
         if labels is not None:
@@ -90,15 +90,20 @@ class Bipartite(Problem):
         parts = dict(
             site=site,
             factor=factor,
+            asked=asked,
             replicon=1.0 - alpha * site.curvature2 * factor.curvature2[0],
         )
         return State(order, jnp.stack(residual) if residual else jnp.zeros(0), parts)
 
-    def _factor(self, site: Site, n: int) -> Moments:
-        """The factor's tower at the overlaps of the site, under the tilt of the labels."""
-        levels = tuple(Level((v,), m) for v, m in zip(site.overlaps, self.ms))
-        tilt = None if self.labels is None else self.labels.tilt(site.R, site.overlaps[0], site.rest)
-        return tower(self.model.factor.terminal(site.complement), levels, n, tilt=tilt)
+    def _seen(self, parts: dict[str, Any]) -> Any:
+        """What a pattern sees of the weights: the overlaps themselves."""
+        return parts["site"]
+
+    def _factor(self, seen: Any, n: int) -> Moments:
+        """The factor's tower at the overlaps that it sees (here those of the site), under the tilt of the labels."""
+        levels = tuple(Level((v,), m) for v, m in zip(seen.overlaps, self.ms))
+        tilt = None if self.labels is None else self.labels.tilt(seen.R, seen.overlaps[0], seen.rest)
+        return tower(self.model.factor.terminal(seen.complement), levels, n, tilt=tilt)
 
     def absent(self, n: int) -> Array:
         """The residual rises from -inf; if it is still negative where q = 1 it has no root (constraints at beta = inf), but for a pair
@@ -121,9 +126,9 @@ class Bipartite(Problem):
 
     def errors(self, state: State) -> dict[str, Array]:
         """Clean test errors arccos(R)/pi of one solution and arccos(R/sqrt(q))/pi of the barycentre (of one level of overlaps)."""
-        site = state.parts["site"]
-        angle = lambda rest: jnp.arctan2(jnp.sqrt(rest), site.R) / jnp.pi
-        return dict(eps=angle(site.complement + site.rest), eps_bary=angle(site.rest))
+        seen = self._seen(state.parts)
+        angle = lambda rest: jnp.arctan2(jnp.sqrt(rest), seen.R) / jnp.pi
+        return dict(eps=angle(seen.complement + seen.rest), eps_bary=angle(seen.rest))
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         site, model = state.parts["site"], self.model
@@ -135,20 +140,20 @@ class Bipartite(Problem):
             coupling = coupling + m * ((q + overlap) * (q_hat + conjugate) - q * q_hat)
             q, q_hat = q + overlap, q_hat + conjugate
         norm = site.norm * site.b if model.prior.norm == "free" else 0.0
-        along = 0.0 if self.labels is None else site.R * site.R_hat
+        along = 0.0 if site.R_hat is None else site.R * site.R_hat
         value = model.prior.value(site.conjugates, site.b, self.ms, n, site.R_hat)
-        energetic = self._factor(site, n).value
+        energetic = self._factor(self._seen(state.parts), n).value
         return (-0.5 * (q_hat * site.complement + coupling + norm) - along, value, model.weight * energetic)
 
 
-def _compare(x: Array, conjugate: Array, alpha: Array, asked: Array) -> Array:
+def compare(x: Array, conjugate: Array, alpha: Array, asked: Array) -> Array:
     """log(conjugate/alpha) - log(asked) where conjugate = alpha exp(x) times a factor; also at alpha = 0."""
     coordinate = alpha * jnp.exp(x)
     ratio = jnp.where(coordinate > 0, conjugate / jnp.where(coordinate > 0, coordinate, 1.0), 1.0)
     return jnp.log(jnp.exp(x) * ratio + TINY) - jnp.log(asked + TINY)
 
 
-def _named(site: Site, ms: tuple) -> dict[str, Array]:
+def named(site: Site, ms: tuple) -> dict[str, Array]:
     """q, q_hat for one level (or none); q0, q1, .. for more (behind an m = inf level q1 = q0)."""
     values: dict[str, list[Array]] = {"": [], "_hat": []}
     for kind, increments_ in zip(values, (site.overlaps, site.conjugates)):

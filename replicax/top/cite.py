@@ -126,7 +126,9 @@ PAPERS: dict[str, dict[str, str]] = {
     "gerace2020": dict(
         title="Generalisation error in learning with random features and the hidden manifold model",
         author="Gerace, Federica and Loureiro, Bruno and Krzakala, Florent and M{\\'e}zard, Marc and Zdeborov{\\'a}, Lenka",
-        journal="International Conference on Machine Learning",
+        journal="Proceedings of Machine Learning Research",
+        volume="119",
+        pages="3452--3462",
         year="2020",
         eprint="2002.09339",
     ),
@@ -143,6 +145,26 @@ PAPERS: dict[str, dict[str, str]] = {
         author="Dhifallah, Oussama and Lu, Yue M.",
         year="2020",
         eprint="2008.11904",
+    ),
+    "goldt2022": dict(
+        title="The {G}aussian equivalence of generative models for learning with shallow neural networks",
+        author="Goldt, Sebastian and Loureiro, Bruno and Reeves, Galen and Krzakala, Florent and M{\\'e}zard, Marc "
+        "and Zdeborov{\\'a}, Lenka",
+        journal="Proceedings of Machine Learning Research",
+        volume="145",
+        pages="426--471",
+        year="2022",
+        eprint="2006.14709",
+    ),
+    "baldassi2022": dict(
+        title="Learning through atypical phase transitions in overparameterized neural networks",
+        author="Baldassi, Carlo and Lauditi, Clarissa and Malatesta, Enrico M. and Pacelli, Rosalba and Perugini, Gabriele "
+        "and Zecchina, Riccardo",
+        journal="Physical Review E",
+        volume="106",
+        pages="014116",
+        year="2022",
+        eprint="2110.00683",
     ),
 }
 
