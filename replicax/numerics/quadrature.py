@@ -75,7 +75,8 @@ def gaussian_rule(
     w = [jnp.clip(hold(jnp.asarray(x, float)), 1e-30, widest) for x in widths]
     if len(b) == 1 and not moving:
         return _one_bend(b[0], w[0], lo, hi, n, even)
-    if moving:  # a jump far out must not take the nodes away from the bulk
+    if moving:  # a jump stays where it is, however wide its surroundings; far out it must not take the nodes away from the bulk
+        w = [jnp.minimum(x, 1.0) for x in w]
         b, w = [*b, jnp.asarray(_BULK)], [*w, jnp.asarray(_WIDEST)]
     return _panels(b, w, jnp.zeros_like(hi) if even else lo, hi, n, even)
 
