@@ -288,8 +288,9 @@ def _merged(first_wins: Array, first: tuple, second: tuple) -> tuple:
 
 
 def _answer(problem: Problem, given: Array | None, refinement: int):
-    root = find_root(problem, given, refinement)
     n = problem.nodes * refinement
+    absent = problem.absent(n)
+    root = find_root(problem, given, refinement, absent)
     state = problem.state(root.x, n)
     terms, refined = problem.terms(state, n), problem.terms(state, 2 * n)
     phi = sum(refined, jnp.zeros(()))
@@ -301,7 +302,7 @@ def _answer(problem: Problem, given: Array | None, refinement: int):
     converged = root.converged & finite & problem.inside(state) & ~missing
     if given is None:
         converged = converged & problem.reached(root.x, n)
-    code = jnp.where(problem.absent(n), CODE["no solution"], CODE[problem.failure])
+    code = jnp.where(absent, CODE["no solution"], CODE[problem.failure])
     code = jnp.where(missing, CODE["no reference"], code)
     healthy = jnp.where(
         problem.counts & (columns.get("entropy", phi) < -error), CODE["negative entropy"], CODE["ok"]

@@ -144,11 +144,12 @@ class Augmented(eqx.Module):
         return self.definition.problem(model, self.options)
 
     def starts(self) -> tuple[Array, ...]:
-        guesses = []
-        for guess in self.definition.starts(self.model, self.options):
+        def at(guess: Array) -> Array:
             last = jnp.log(guess) if self.definition.positive else guess
-            guesses.extend(jnp.append(s, last) for s in self.at(guess).starts()[:2])
-        return tuple(guesses)
+            return jnp.stack([jnp.append(s, last) for s in self.at(guess).starts()[:2]])
+
+        guesses = jnp.stack([jnp.asarray(g, float) for g in self.definition.starts(self.model, self.options)])
+        return tuple(x for pair in jax.vmap(at)(guesses) for x in pair)
 
     def absent(self, n: int) -> Array:
         return self.definition.absent(self.model, self.options, n)

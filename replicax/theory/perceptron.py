@@ -11,7 +11,7 @@ from replicax.theory.ansatz import RS, OneRSB, evaluates, poses, refuse, require
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.models import Model, Number, SymmetricPerceptron
 from replicax.vocabulary.labels import Labels
-from replicax.vocabulary.levels import Level, Moments, is_frozen, tower
+from replicax.vocabulary.levels import Level, Moments, Terminal, is_frozen, tower
 from replicax.vocabulary.priors import Site, increments
 
 #: a conjugate below this (times alpha) is zero: beta = 0, constraints that ask nothing
@@ -99,11 +99,15 @@ class Bipartite(Problem):
         """What a pattern sees of the weights: the overlaps themselves."""
         return parts["site"]
 
+    def _terminal(self, V: Array) -> Terminal:
+        """A pattern at variance V of its stability."""
+        return self.model.factor.terminal(V)
+
     def _factor(self, seen: Any, n: int) -> Moments:
         """The factor's tower at the overlaps that it sees (here those of the site), under the tilt of the labels."""
         levels = tuple(Level((v,), m) for v, m in zip(seen.overlaps, self.ms))
         tilt = None if self.labels is None else self.labels.tilt(seen.R, seen.overlaps[0], seen.rest)
-        return tower(self.model.factor.terminal(seen.complement), levels, n, tilt=tilt)
+        return tower(self._terminal(seen.complement), levels, n, tilt=tilt)
 
     def absent(self, n: int) -> Array:
         """The residual rises from -inf; if it is still negative where q = 1 it has no root (constraints at beta = inf), but for a pair

@@ -6,18 +6,22 @@ the factor of a perceptron at the covariance Q of the preactivations (variance Q
 et al., arXiv:2110.00683; Gerace et al., arXiv:2002.09339; the spectral term: `vocabulary.projections`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
+from replicax.numerics.roots import newton
 from replicax.theory.ansatz import RS, poses, require
-from replicax.theory.free_entropy import Problem, State
+from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import RandomFeatures
 from replicax.theory.perceptron import TINY, Bipartite, compare, named
-from replicax.vocabulary.levels import is_frozen
+from replicax.vocabulary.factors import SquaredHinge, WeightTerminal
+from replicax.vocabulary.levels import Terminal, is_frozen
+from replicax.vocabulary.limits import INFINITE
 from replicax.vocabulary.priors import Site, increments
-from replicax.vocabulary.projections import Projections, conjugates, entropy, project
+from replicax.vocabulary.projections import conjugates, entropy, project
 
 
 class Preactivations(NamedTuple):
@@ -38,65 +42,86 @@ class Projected(Bipartite):
 
     model: RandomFeatures
 
-    @property
-    def size(self) -> int:
-        return 2 * len(self.ms) + 1 + (self.labels is not None)
+    #: a field at which a pattern has a typical score, in units of its standard deviation
+    typical: ClassVar[float] = 0.0
 
     def first(self) -> Array:
-        """Conjugates of scores at q = p = r = 0, chi = 1."""
+        return self.starts()[0]
+
+    def starts(self) -> tuple[Array, ...]:
+        """q = p - r^2 = 0 and chi at several guesses: its own equation there, as if the curvature were the same for every variance, and from
+        the variance at chi = 1 (right where few patterns are in the bend).
+        """
+        _, mu1, mustar = self.model.coefficients
+        strength, whole = jnp.asarray(self.model.per_input, float) * mu1**2, mustar**2 + mu1**2
+        b = -jnp.minimum(self._scores(jnp.asarray(whole, float))[1], 0.0)
+        weak = 1.0 / (1.0 + strength * b)
+        # 1/g = 1 + (strength b whole)/(mu*^2 + mu1^2 g)
+        half = 0.5 * (mustar**2 - mu1**2 + strength * b * whole)
+        root = jnp.sqrt(half**2 + (mu1 * mustar) ** 2)
+        g = jnp.where(half > 0, mustar**2 / (half + root), (root - half) / max(mu1**2, TINY))
+        strong = jnp.clip(g, 1e-2 * weak**2, 1.0)
+        # margins < 0 are respected where V is about kappa^2/(2 log alpha_T)
+        narrow = jnp.asarray(self.model.kappa, float) ** 2 / (whole * (1.0 + 2.0 * jnp.log1p(strength)))
+        guesses = (strong, weak, jnp.clip(narrow, strong, 1.0), weak**2)
+        return tuple(self._at_origin(g) for g in guesses)
+
+    def _scores(self, V: Array) -> tuple[Array, Array]:
+        """Score and curvature of a pattern at a typical field."""
+        _, mu1, mustar = self.model.coefficients
+        field = self.typical * jnp.sqrt(jnp.asarray(mustar**2 + mu1**2, float))
+        _, (score,), ((curvature,),) = self._terminal(V).derivatives(field)
+        return score, curvature
+
+    def _at_origin(self, g: Array) -> Array:
+        """Coordinates of the scores at q = p - r^2 = 0, chi = g."""
         _, mu1, mustar = self.model.coefficients
         levels = len(self.ms)
-        terminal = self.model.factor.terminal(jnp.asarray(mustar**2 + mu1**2, float))
-        _, (score,), _ = terminal.derivatives(jnp.zeros(()))
-        scores = jnp.log(score**2 + TINY)
-        start = jnp.full(self.size, scores).at[:levels].add(jnp.log(mustar**2 + mu1**2))
-        start = start.at[2 * levels].set(0.0)
+        score, _ = self._scores(mustar**2 + mu1**2 * g)
+        size = 2 * levels + 1 + (self.labels is not None)
+        start = jnp.full(size, jnp.log(score**2 + TINY)).at[:levels].add(jnp.log(mustar**2 + (mu1 * g) ** 2))
+        start = start.at[2 * levels].set(jnp.log(g))
         if self.labels is None:
             return start
         _, signal = self.labels.tilt(jnp.zeros(()), jnp.ones(()), jnp.ones(())).density(jnp.zeros(()))
         return start.at[-1].set(jnp.log(jnp.abs(score * signal) + TINY))
 
-    def starts(self) -> tuple[Array, ...]:
-        """The first iterate of the map, and damped steps of the map from there (coarse nodes)."""
-        first, n = self.first(), self.nodes // 4
-
-        def step(y: Array, _: None) -> tuple[Array, Array]:
-            residual = self.state(y, n).residual
-            y = y - 0.5 * jnp.clip(jnp.where(jnp.isfinite(residual), residual, 0.0), -2.0, 2.0)
-            return y, y
-
-        _, along = lax.scan(step, first, None, length=60)
-        return (along[11], along[59], first, first - 2.0)
-
     def state(self, x: Array, n: int) -> State:
         model, levels = self.model, len(self.ms)
-        alpha, per_input = (jnp.asarray(v, float) for v in (model.weight, model.per_input))
-        _, mu1, mustar = model.coefficients
-        strength = per_input * mu1**2
+        alpha = jnp.asarray(model.weight, float)
         site = model.prior.site(
             tuple(alpha * jnp.exp(x[i]) for i in range(levels)), jnp.zeros(()), self.ms, n
         )
-        signals = tuple(jnp.exp(x[levels + i]) for i in range(levels))
+        parts, below = self._below(site, x[levels:], n)
+        residual = [compare(x[i], site.conjugates[i], alpha, parts["asked"][i]) for i in range(levels)]
+        order = named(site, self.ms) | self._order(parts)
+        if levels == 1:
+            parts["replicon"] = self._replicon(parts)
+        return State(order, jnp.stack([*residual, *below]), parts)
+
+    def _below(self, site: Site, x: Array, n: int) -> tuple[dict[str, Any], list[Array]]:
+        """What projections and patterns make of the weights (`parts`), and the residuals of their coordinates."""
+        model, levels = self.model, len(self.ms)
+        per_input = jnp.asarray(model.per_input, float)
+        _, mu1, mustar = model.coefficients
+        strength = per_input * mu1**2
+        signals = tuple(jnp.exp(x[i]) for i in range(levels))
         along = None if self.labels is None else per_input * mu1 * jnp.exp(x[-1])
-        found = project(site.overlaps, site.complement, self.ms, strength, x[2 * levels], signals, along)
-        seen = self._seen(dict(site=site, found=found))
-        factor = self._factor(seen, n)
-        gaps = increments(factor)
-        back = conjugates(
-            found, site.overlaps, gaps, mu1, per_input, None if self.labels is None else factor.cross
-        )
+        found = project(site.overlaps, site.complement, self.ms, strength, x[levels], signals, along)
+        parts = dict(site=site, found=found)
+        factor = self._factor(self._seen(parts), n)
+        gaps, cross = increments(factor), None if self.labels is None else factor.cross
+        back = conjugates(found, site.overlaps, gaps, mu1, per_input, cross)
         asked = tuple(mustar**2 * gap + spectral for gap, spectral in zip(gaps, back))
-        residual = [compare(x[i], site.conjugates[i], alpha, asked[i]) for i in range(levels)]
-        residual += [jnp.log(used + TINY) - jnp.log(gap + TINY) for used, gap in zip(found.gaps, gaps)]
-        residual.append(x[2 * levels] + jnp.log(1.0 - strength * site.complement * factor.curvature[0]))
+        residual = [jnp.log(used + TINY) - jnp.log(gap + TINY) for used, gap in zip(found.gaps, gaps)]
+        # chi/c is at most the largest eigenvalue of F^T F/D: the logarithm goes on as its tangent below
+        least = 0.5 / (1.0 + 1.0 / jnp.sqrt(jnp.maximum(jnp.asarray(model.inputs, float), 1e-8))) ** 2
+        stiffness = 1.0 - strength * site.complement * factor.curvature[0]
+        log = jnp.log(jnp.maximum(stiffness, least)) + jnp.minimum(stiffness / least - 1.0, 0.0)
+        residual.append(x[levels] + log)
         if self.labels is not None:
             residual.append(x[-1] - jnp.log(factor.cross + TINY))
-        order = named(site, self.ms)
-        order |= self._order(found, seen)
-        parts = dict(site=site, found=found, factor=factor, asked=asked)
-        if levels == 1:
-            parts["replicon"] = self._replicon(site, found, factor)
-        return State(order, jnp.stack(residual), parts)
+        return parts | dict(factor=factor, asked=asked), residual
 
     def _seen(self, parts: dict[str, Any]) -> Preactivations:
         site, found = parts["site"], parts["found"]
@@ -106,7 +131,8 @@ class Projected(Bipartite):
         rest, M = overlaps[0], mu1 * found.r
         return Preactivations((rest + M**2, *overlaps[1:]), mix(site.complement, found.complement), M, rest)
 
-    def _order(self, found: Projections, seen: Preactivations) -> dict[str, Array]:
+    def _order(self, parts: dict[str, Any]) -> dict[str, Array]:
+        found, seen = parts["found"], self._seen(parts)
         plain = [not is_frozen(m) for m in self.ms]
         order: dict[str, Array] = {}
         for name, values in (
@@ -120,19 +146,27 @@ class Projected(Bipartite):
             order[f"{name}_d"] = total + (found.complement if name == "p" else seen.complement)
         return order | dict(chi=found.complement, r=found.r, V=seen.complement, M=seen.R)
 
-    def _replicon(self, site: Site, found: Projections, factor: Any) -> Array:
+    def _replicon(self, parts: dict[str, Any]) -> Array:
         """Fluctuations (dq, dQ) of one replica: the smaller eigenvalue of [[1 - a, -b], [-b, 1 - d]] times the modulus of the other."""
+        site, found, factor = parts["site"], parts["found"], parts["factor"]
         _, mu1, mustar = self.model.coefficients
         g = found.ratios[-1]
         inputs = jnp.asarray(self.model.inputs, float)
         gamma = jnp.asarray(self.model.weight, float) * factor.curvature2[0]
-        own = 1.0 - site.curvature2 * inputs * (found.ratios[-1] * found.slopes[-1]) ** 2
+        own = 1.0 - site.curvature2 * inputs * (g * found.slopes[-1]) ** 2
         seen = 1.0 - mu1**4 * found.complement**2 * gamma / jnp.maximum(inputs, TINY)
         determinant = own * seen - site.curvature2 * gamma * (mustar**2 + mu1**2 * g**2) ** 2
         return jnp.where(own + seen > 0, determinant, -jnp.abs(determinant))
 
     def absent(self, n: int) -> Array:
-        return jnp.zeros((), bool)
+        """Constraints ask for more than q -> 1 can give."""
+        if self.model.beta is not INFINITE:
+            return jnp.zeros((), bool)
+        limit = Jammed(self.model, self.ms)
+        coarse = self.nodes // 4
+        residual = lambda x: limit.state(x, coarse).residual
+        root = newton(residual, jnp.stack(limit.starts()), tol=1e-6, max_steps=40, limit=FAR, tries=2)
+        return lax.stop_gradient(root.converged & (limit.excess(limit.state(root.x, coarse)) > 0))
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         site, found = state.parts["site"], state.parts["found"]
@@ -142,6 +176,37 @@ class Projected(Bipartite):
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         mu0, mu1, mustar = (jnp.asarray(c, float) for c in self.model.coefficients)
         return super().columns(state, phi, n) | dict(mu0=mu0, mu1=mu1, mustar=mustar)
+
+
+class Jammed(Projected):
+    """The limit q -> 1 at beta = inf: everything in units of 1 - q, the constraint a parabola.
+
+    Where solutions cease to exist the conjugate of q that the patterns ask for is the one that weights have at q -> 1, (1 - q)^2 q^ = 1 on the
+    sphere and 2/pi for binary weights; beyond, it is larger.
+    """
+
+    #: without violation there is no score
+    typical: ClassVar[float] = -1.0
+
+    def starts(self) -> tuple[Array, ...]:
+        return tuple(x[1:] for x in super().starts())
+
+    def state(self, x: Array, n: int) -> State:
+        one = jnp.ones(())
+        parts, residual = self._below(Site((), one, (one,), one, one, one), x, n)
+        return State(self._order(parts), jnp.stack(residual), parts)
+
+    def excess(self, state: State) -> Array:
+        """Logarithm of the conjugate asked for over that of the weights at q -> 1: negative where there are solutions."""
+        asked = jnp.asarray(self.model.weight, float) * state.parts["asked"][0]
+        return jnp.log(asked) - (0.0 if self.model.weights == "spherical" else np.log(2.0 / np.pi))
+
+    def _terminal(self, V: Array) -> Terminal:
+        """log H(u) -> -u^2/2 on the side of violation."""
+        return WeightTerminal(SquaredHinge(self.model.kappa, 1.0 / V))  # type: ignore[arg-type]
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        return jnp.ones((), bool)
 
 
 @poses(RS, RandomFeatures)

@@ -27,16 +27,16 @@ LOG2 = float(np.log(2.0))
 # ---------------------------------------------------------------- conditions
 
 
-def _entropy(problem: Problem, state: State, n: int) -> Array:
+def vanishing_entropy(problem: Problem, state: State, n: int) -> Array:
     phi = problem.phi(state, n)
     return problem.thermal(state, phi, n)[1] if hasattr(problem.model, "beta") else phi  # type: ignore[attr-defined]
 
 
-def _replicon(problem: Problem, state: State, n: int) -> Array:
+def vanishing_replicon(problem: Problem, state: State, n: int) -> Array:
     return state.parts["replicon"]
 
 
-def _overlap(problem: Problem, state: State, n: int) -> dict[str, Array]:
+def overlap(problem: Problem, state: State, n: int) -> dict[str, Array]:
     return dict(q=state.order["q"])
 
 
@@ -115,7 +115,7 @@ def _spherical_capacity(model: SphericalPerceptron, options: Options, n: int):
     return value, dict(q=jnp.ones(())), jnp.zeros(()), jnp.isfinite(value)
 
 
-def _spherical_margin(model: SphericalPerceptron, options: Options, n: int):
+def spherical_margin(model: Any, options: Options, n: int):
     target = jnp.log(jnp.asarray(model.alpha, float))
     root = bracketed_root(
         lambda k: jnp.log(gardner_capacity(k)) - target, jnp.asarray(-8.0), jnp.asarray(200.0)
@@ -140,15 +140,15 @@ def _annealed(model: SymmetricPerceptron, value: Array) -> Array:
     return jnp.where(stable, CODE["ok"], CODE["upper bound"])
 
 
-define("capacity", BinaryPerceptron, Definition("alpha", True, _capacity_guesses, _entropy, _overlap))
+define("capacity", BinaryPerceptron, Definition("alpha", True, _capacity_guesses, vanishing_entropy, overlap))
 define("capacity", SymmetricPerceptron, Explicit("alpha", _symmetric_capacity, _annealed, ("kappa",)))
 define("capacity", SphericalPerceptron, Explicit("alpha", _spherical_capacity, _convex))
 define(
     "kappa-max",
     BinaryPerceptron,
-    Definition("kappa", False, _margin_guesses, _entropy, _overlap, needs=("alpha",)),
+    Definition("kappa", False, _margin_guesses, vanishing_entropy, overlap, needs=("alpha",)),
 )
-define("kappa-max", SphericalPerceptron, Explicit("kappa", _spherical_margin, _convex, ("alpha",)))
+define("kappa-max", SphericalPerceptron, Explicit("kappa", spherical_margin, _convex, ("alpha",)))
 define(
     "freezing",
     BinaryPerceptron,
@@ -156,7 +156,7 @@ define(
         "beta",
         True,
         _freezing_guesses,
-        _entropy,
+        vanishing_entropy,
         _energy_and_overlap,
         needs=("alpha",),
         absent=_never_freezes,
@@ -165,14 +165,14 @@ define(
 define(
     "dat",
     BinaryPerceptron,
-    Definition("alpha", True, _instability_guesses(2.0 / np.pi), _replicon, _overlap),
+    Definition("alpha", True, _instability_guesses(2.0 / np.pi), vanishing_replicon, overlap),
 )
 
 
 def instability(columns: Callable[[Problem, State, int], dict[str, Array]]) -> Definition:
     """The de Almeida-Thouless line of the sphere with these results."""
     guesses = _instability_guesses(1.0)
-    return Definition("alpha", True, guesses, _replicon, columns, absent=_stable_to_capacity)
+    return Definition("alpha", True, guesses, vanishing_replicon, columns, absent=_stable_to_capacity)
 
 
 define("dat", SphericalPerceptron, instability(_break))
