@@ -23,7 +23,7 @@ _ROOMS = {
     "vocabulary.losses": ("Loss",),
     "vocabulary.spectra": ("Spectrum", "MarchenkoPastur", "Orthogonal", "Empirical"),
     "vocabulary.factors": ("Factor", "HardMargin", "Errors", "SquaredHinge", "Rectangle", "UFunction"),
-    "theory.ansatz": ("Ansatz", "RS", "Frozen", "OneRSB", "KRSB", "FranzParisi", "Pair", "LocalEntropy"),
+    "theory.ansatz": ("Ansatz", "RS", "Frozen", "OneRSB", "KRSB", "FranzParisi", "Pair", "Interpolation", "LocalEntropy"),
     "answers.solve": ("solve", "Solution"),
     "answers.thresholds": ("threshold", "Threshold"),
     "answers.branch": ("branch", "Branch"),

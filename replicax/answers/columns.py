@@ -34,7 +34,7 @@ COLUMNS = {
     "chi": Column("spherical, T = 0: lim beta (1 - q_k); random features: p_d - p"),
     "c": Column("spherical krsb, T = 0: lim beta m_1"),
     "t": Column("overlap of a configuration with an independent typical reference"),
-    "p": Column("overlap of the hidden projections of two configurations"),
+    "p": Column("overlap of two solutions of different margins (random features: of hidden projections)"),
     "p_d": Column("squared norm of the hidden projections of one configuration, per input"),
     "r": Column("overlap of the hidden projections with the teacher"),
     "V": Column("variance of a preactivation at fixed quenched field"),

@@ -176,6 +176,27 @@ class Pair(Ansatz):
         require(self, "d")
 
 
+class Interpolation(Ansatz):
+    """Normalised means of typical solutions, gamma W_1 + (1-gamma) W_2 or that of y > 2 with equal weights: their `train_error`.
+
+    The fraction of patterns that violate the margin kappa of the model, which is that of W_1 (of all for y > 2); kappa_ref is that of W_2.
+    Annesi et al., PRL 131 (2023) 227301, arXiv:2305.10623.
+    """
+
+    name: ClassVar[str] = "interpolation"
+    sources: ClassVar[tuple[str, ...]] = ("annesi2023",)
+
+    y: Number = parameter(2.0, low=2, infinite=True, integer=True, doc="number of solutions")
+    gamma: Number | None = parameter(None, low=0.0, high=1.0, doc="weight of W_1, y = 2 (default: 1/2)")
+    kappa_ref: Number | None = parameter(None, doc="margin of W_2, y = 2 (default: that of the model)")
+
+    def __check_init__(self) -> None:
+        super().__check_init__()
+        for name, value in (("gamma", self.gamma), ("kappa_ref", self.kappa_ref)):
+            if value is not None and (self.y is INFINITE or (is_concrete(self.y) and jnp.any(jnp.asarray(self.y) != 2))):
+                raise ValueError(f"{name} = {value}: the weights and margins of y = {self.y} > 2 solutions are equal; leave it out")
+
+
 class LocalEntropy(Ansatz):
     r"""y replicas at mutual distance d = (1-q1)/2: the large-deviation local entropy of Baldassi et al., PRL 115 (2015) 128101,
     arXiv:1509.05753; Monasson, PRL 75 (1995) 2847.

@@ -96,6 +96,16 @@ PAPERS: dict[str, dict[str, str]] = {
         year="2014",
         eprint="1408.1784",
     ),
+    "annesi2023": dict(
+        title="Star-shaped space of solutions of the spherical negative perceptron",
+        author="Annesi, Brandon Livio and Lauditi, Clarissa and Lucibello, Carlo and Malatesta, Enrico M. and Perugini, Gabriele and "
+        "Pittorino, Fabrizio and Saglietti, Luca",
+        journal="Physical Review Letters",
+        volume="131",
+        pages="227301",
+        year="2023",
+        eprint="2305.10623",
+    ),
     "baldassi2021": dict(
         title="Unveiling the structure of wide flat minima in neural networks",
         author="Baldassi, Carlo and Lauditi, Clarissa and Malatesta, Enrico M. and Perugini, Gabriele and Zecchina, Riccardo",
