@@ -17,7 +17,7 @@ from jax import Array
 from replicax.answers.status import CODE, branch_text, status_text
 from replicax.numerics.roots import Root, implicit_root, newton
 from replicax.theory.ansatz import RS, Ansatz
-from replicax.theory.free_entropy import FAR, Problem
+from replicax.theory.free_entropy import Problem, seek
 from replicax.vocabulary.limits import is_concrete
 
 #: batches are padded to these sizes; longer ones are cut into the last
@@ -235,9 +235,7 @@ def find_root(
         # where there is no root, as far as the far end of the map tells, one try is enough
         lost = problem.absent(fine) if hopeless is None else hopeless
         tries = jnp.where(lost, 1, starts.shape[0])
-        root = newton(
-            lambda x: residual(x, coarse), starts, tol=_COARSE, max_steps=30, limit=FAR, tries=tries
-        )
+        root = seek(problem, starts, coarse, tol=_COARSE, tries=tries)
         again = jnp.where(lost & ~root.converged, 0, 1)
         final = newton(lambda x: residual(x, fine), root.x[None], tries=again)
         return final._replace(steps=root.steps + final.steps)

@@ -198,8 +198,8 @@ class Interpolation(Ansatz):
 
 
 class LocalEntropy(Ansatz):
-    r"""y replicas at mutual distance d = (1-q1)/2: the large-deviation local entropy of Baldassi et al., PRL 115 (2015) 128101,
-    arXiv:1509.05753; Monasson, PRL 75 (1995) 2847.
+    r"""y replicas close to each other (d = (1-q1)/2) or to a reference (d = (1-S)/2): the large-deviation local entropy of
+    Baldassi et al., PRL 115 (2015) 128101, arXiv:1509.05753; Monasson, PRL 75 (1995) 2847.
 
     d or q1: the control; y: number of replicas (inf: the limit, as its own functional).  Results: phi = Phi/y per replica,
     entropy = S_I = d(y phi)/dy, S_E = y (phi - S_I), slope = d phi/d(control) at fixed y.
@@ -209,7 +209,7 @@ class LocalEntropy(Ansatz):
     sources: ClassVar[tuple[str, ...]] = ("baldassi2015", "monasson1995")
 
     d: Number | None = parameter(
-        None, low=0.0, high=0.5, open_low=True, doc="distance (1-q1)/2 between the replicas"
+        None, low=0.0, high=0.5, open_low=True, doc="distance between the replicas, or from the reference"
     )
     q1: Number | None = parameter(None, low=0.0, high=1.0, doc="overlap of the replicas")
     y: Number | str = parameter(
@@ -220,7 +220,7 @@ class LocalEntropy(Ansatz):
         words=("star",),
         doc="number of replicas; star: the y with S_E = 0",
     )
-    ensemble: str = choice("replicas", doc="which points are constrained to be close")
+    ensemble: str = choice("replicas", "reference", doc="which points are constrained to be close")
 
     def __check_init__(self) -> None:
         if (self.d is None) == (self.q1 is None):

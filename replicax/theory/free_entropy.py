@@ -24,7 +24,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
+from replicax.numerics.homotopy import follow
+from replicax.numerics.roots import Root, newton, solve_linear
 from replicax.vocabulary.limits import INFINITE
 
 #: coordinates beyond this belong to no overlap below 1
@@ -66,6 +69,15 @@ class Problem(eqx.Module):
 
         return jax.jvp(phi, (x,), (jnp.ones_like(x),))[1]
 
+    def total(self, name: str, x: Array, quantity: Callable[[State], Array], n: int) -> Array:
+        """d quantity/d(field `name`) along the solutions, at the solution x (implicit function theorem)."""
+        value = jnp.asarray(getattr(self, name), float)
+        at = lambda y, v: eqx.tree_at(lambda p: getattr(p, name), self, v).state(y, n)
+        jacobian = jax.jacfwd(lambda y: at(y, value).residual)(x)
+        moved = jax.jvp(lambda v: at(x, v).residual, (value,), (jnp.ones_like(value),))[1]
+        direction = -solve_linear(jacobian, moved)
+        return jax.jvp(lambda y, v: quantity(at(y, v)), (x, value), (direction, jnp.ones_like(value)))[1]
+
     def thermal(self, state: State, phi: Array, n: int) -> tuple[Array, Array]:
         """(energy, entropy) = (-d phi/d beta, phi + beta energy); beta = inf: (0, phi)."""
         beta = self.model.beta
@@ -89,3 +101,27 @@ class Problem(eqx.Module):
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         """False where 1 - q < edge: beyond, moments underflow and agree about nothing."""
         return jnp.ones((), bool)
+
+
+
+class Followed(Problem):
+    """A problem whose root, where cold starts fail, is followed from none of its patterns."""
+
+    def fewer(self, share: Array) -> Problem:
+        """The problem with this share of its patterns."""
+        return eqx.tree_at(lambda p: p.model.alpha, self, share * jnp.asarray(self.model.alpha, float))
+
+
+def seek(problem: Any, starts: Array, n: int, *, tol: float, tries: ArrayLike | None = None) -> Root:
+    """A root with n nodes a bend of a problem (what has `state`): Newton from the rows of `starts`, where it fails `follow`."""
+    root = newton(
+        lambda x: problem.state(x, n).residual, starts, tol=tol, max_steps=30, limit=FAR, tries=tries
+    )
+    if not isinstance(problem, Followed):
+        return root
+
+    def residual(x: Array, share: Array) -> Array:
+        return problem.fewer(share).state(x, n).residual
+
+    other = follow(residual, starts[0], tol=1e-2 * tol, limit=FAR, skip=root.converged)
+    return jax.tree.map(lambda a, b: jnp.where(other.converged, b, a), root, other)

@@ -6,7 +6,8 @@ arXiv:1907.07578).  q0 is stationary, q1^ is what produces q1; phi = Phi/y per r
     S_I = d(y phi)/dy,   S_E = y (phi - S_I),   d phi/d q1 = (1/2) (y - 1) (alpha <g^2> - q1^),
 
 and for y -> inf, with q1^ - q0^ = D/y and lim y (gap of the factor's scores) from the m = inf level, d phi/d q1 = (1/2) (alpha gap - D).
-(The limit of S_E is not given.)
+S_E -> lim y (phi(y) - phi(inf)) = <-(1/2) log(1 - D f'')>_site + alpha <-(1/2) log(1 - dq psi'')> - (1/2) [D (1-q1) + alpha dq <F''>],
+f'', psi'' at the maxima over the two levels and F the factor's maximum (Laplace's method at the stationary point).
 Pair distance d = (1 - q1)/2; the replicas sit around their barycentre at overlap sqrt(q1).
 """
 
@@ -20,6 +21,8 @@ from replicax.theory.ansatz import LocalEntropy, poses, require
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
 from replicax.theory.perceptron import TINY, Bipartite
+from replicax.theory.reference import AnyReference, Displaced
+from replicax.theory.zero_complexity import AtZeroComplexity
 from replicax.vocabulary.levels import is_frozen
 from replicax.vocabulary.limits import INFINITE, STAR
 
@@ -36,8 +39,15 @@ class Replicas(Bipartite):
     accuracy: ClassVar[float] = 1e-9
 
     @property
+    def y(self) -> Any:
+        return self.ms[1]
+
+    def at_y(self, y: Array) -> "Replicas":
+        return eqx.tree_at(lambda p: p.ms[1], self, y)
+
+    @property
     def frozen(self) -> bool:
-        return is_frozen(self.ms[1])
+        return is_frozen(self.y)
 
     @property
     def counts(self) -> bool:
@@ -74,7 +84,7 @@ class Replicas(Bipartite):
         site, factor = state.parts["site"], state.parts["factor"]
         energy, entropy = self.thermal(state, phi, n)
         if self.frozen:
-            columns = dict(S_I=entropy, y=jnp.full_like(phi, jnp.inf))
+            columns = dict(S_I=entropy, S_E=self._fluctuation(state), y=jnp.full_like(phi, jnp.inf))
             slope = 0.5 * (alpha * factor.gap[1][0] - site.conjugates[1])
         else:
             y = jnp.asarray(self.ms[1], float)
@@ -85,6 +95,13 @@ class Replicas(Bipartite):
         if self.labels is not None:
             columns |= self._errors(state)
         return columns
+
+    def _fluctuation(self, state: State) -> Array:
+        """S_E at y = inf: what the fluctuations around the maxima and the terms of order 1/y of q0, q0^ leave of y phi."""
+        alpha = jnp.asarray(self.model.weight, float)
+        site, factor = state.parts["site"], state.parts["factor"]
+        moved = site.conjugates[1] * site.complement + alpha * site.overlaps[1] * factor.hessian[0][0]
+        return site.fluctuation + alpha * factor.fluctuation - 0.5 * moved
 
     def _errors(self, state: State) -> dict[str, Array]:
         """eps of one replica, eps_center of the barycentre of the cluster: arccos(R/sqrt(q1))/pi."""
@@ -98,9 +115,14 @@ class Replicas(Bipartite):
 @poses(LocalEntropy, BinaryPerceptron)
 def replicas(model: Any, ansatz: LocalEntropy) -> tuple[Problem, ...]:
     require(model, "alpha")
-    if ansatz.ensemble != "replicas":
-        raise ValueError(f"ensemble = {ansatz.ensemble!r}: known for this model: replicas")
-    if ansatz.y is STAR:
-        raise ValueError("y = star: give y a number or inf here")
-    m = float("inf") if ansatz.y is INFINITE else ansatz.y
-    return (Replicas(model, (0.0, m), jnp.asarray(ansatz.overlap, float), ansatz.scale),)
+    y = float("inf") if ansatz.y is INFINITE else jnp.ones(()) if ansatz.y is STAR else ansatz.y
+    control = jnp.asarray(ansatz.overlap, float)
+    if ansatz.ensemble == "replicas":
+        problem = Replicas(model, (0.0, y), control, ansatz.scale)
+    elif model.prior.norm == "unit" and model.prior.even and getattr(model, "labels", "random") == "random":
+        problem = AnyReference(model, y, control, "q1" if ansatz.d is None else "S")
+        if ansatz.y is INFINITE and ansatz.d is not None:
+            return (problem, Displaced(model, (0.0,), control))
+    else:
+        raise ValueError(f"ensemble = {ansatz.ensemble!r}: known for binary weights and random labels")
+    return (AtZeroComplexity(problem) if ansatz.y is STAR else problem,)

@@ -124,7 +124,8 @@ class Moments(NamedTuple):
     """What a tower returns; lists run from the outermost level inwards, tuples over the components of the field.
 
     value, score[c] and hessian[c][d]: the outermost function f_{-1} and its derivatives; overlap[i][c], gap[i][c] (at an
-    m = inf level gap is lim m gap), curvature[c] = <f_k''>, curvature2[c] = <f_k''^2>; cross: <f_0' (score of the tilt)>, 0 without one.
+    m = inf level gap is lim m gap), curvature[c] = <f_k''>, curvature2[c] = <f_k''^2>; cross: <f_0' (score of the tilt)>, 0 without one;
+    fluctuation: behind an m = inf level <-log(1 - v f'')/2>, what is left of m (value) at large m.
     """
 
     value: Array
@@ -135,6 +136,7 @@ class Moments(NamedTuple):
     curvature: Fields
     curvature2: Fields
     cross: Array | float = 0.0
+    fluctuation: Array | float = 0.0
 
 
 def tower(
@@ -187,7 +189,8 @@ def _quadratic(terminal: Quadratic, levels: tuple[Level, ...], h: Fields) -> Mom
         overlaps.append((a * a * second,))
         gaps.append((a * a * v / ratio,))
     a = terminal.a * jnp.ones_like(field)
-    return Moments(value, slope, ((outer,),), tuple(overlaps), tuple(gaps), (a,), (a * a,))
+    loose = sum((-0.5 * jnp.log(ratio) for _, _, ratio, m in steps if is_frozen(m)), jnp.zeros(()))
+    return Moments(value, slope, ((outer,),), tuple(overlaps), tuple(gaps), (a,), (a * a,), fluctuation=loose)
 
 
 def _quadrature(
@@ -239,12 +242,12 @@ def _quadrature(
         tuple(mean(k if plain else k + m * (a * b)) for k, b in zip(row, around))
         for row, a in zip(deep.hessian, around)
     )
-    rest = jax.tree.map(mean, (deep.overlap, deep.gap, deep.curvature, deep.curvature2))
+    rest = jax.tree.map(mean, (deep.overlap, deep.gap, deep.curvature, deep.curvature2, deep.fluctuation))
     cross = 0.0 if tilt is None else mean(signal * deep.score[0])
     gaps = rest[1]
     if plain and deeper and is_frozen(deeper[0].m) and terminal.slope(0):
         gaps = ((gaps[0][0] + _crossing(inner, level.variances[0], h[0]),), *gaps[1:])
-    return Moments(value, score, hessian, (own, *rest[0]), (spread, *gaps), rest[2], rest[3], cross)
+    return Moments(value, score, hessian, (own, *rest[0]), (spread, *gaps), rest[2], rest[3], cross, rest[4])
 
 
 def _crossing(inner: Callable, v: Array, h: Array) -> Array:
@@ -386,4 +389,5 @@ def _envelope(terminal: Terminal, inner: Callable, level: Level, h: Fields) -> M
         ((gap,), *deep.gap),
         deep.curvature,
         deep.curvature2,
+        fluctuation=-0.5 * jnp.log(jnp.maximum(1.0 - v * k, 1e-300)),
     )

@@ -23,7 +23,8 @@ class Site(NamedTuple):
     """The site at given coordinates: conjugates v_hat_i (increments of q_hat), the field b on w^2, and what they produce.
 
     overlaps: increments q_0, q_1 - q_0, .. (behind an m = inf level lim m (q_1 - q_0)); complement V = Q - q_k = <var w>; norm Q;
-    curvature2 = <(var w)^2>.  With a teacher: its conjugate R_hat, the overlap R with it, and rest = q_0 - R^2.
+    curvature2 = <(var w)^2>; fluctuation: of the maxima behind an m = inf level (`Moments`).  With a teacher: its conjugate R_hat, the
+    overlap R with it, and rest = q_0 - R^2.
     """
 
     conjugates: tuple[Array, ...]
@@ -35,6 +36,7 @@ class Site(NamedTuple):
     R_hat: Array | None = None
     R: Array | float = 0.0
     rest: Array | float = 0.0
+    fluctuation: Array | float = 0.0
 
 
 class Prior(eqx.Module):
@@ -72,7 +74,18 @@ class Prior(eqx.Module):
         plain = tuple(o for o, m in zip(overlaps, ms) if not is_frozen(m))
         norm = jnp.ones(()) if self.norm == "unit" else complement + sum(plain, jnp.zeros(()))
         rest = out.gap[0][0] if overlaps else jnp.zeros(())
-        return Site(coordinates, b, overlaps, complement, norm, out.curvature2[0], R_hat, out.score[0], rest)
+        return Site(
+            coordinates,
+            b,
+            overlaps,
+            complement,
+            norm,
+            out.curvature2[0],
+            R_hat,
+            out.score[0],
+            rest,
+            out.fluctuation,
+        )
 
     def _tower(
         self, conjugates: tuple[Array, ...], b: Array, ms: tuple, n: int, R_hat: Array | None
@@ -165,4 +178,5 @@ class Spherical(Prior):
             None if R_hat is None else root * R_hat,
             scaled.score[0] / root,
             scaled.gap[0][0] / multiplier if overlaps else jnp.zeros(()),
+            scaled.fluctuation,
         )
