@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from replicax.theory.free_entropy import Problem, State, seek
+from replicax.numerics.roots import newton
+from replicax.theory.free_entropy import FAR, Problem, State
 
 #: numbers of replicas at which S_E is looked at first
-_SCAN = np.geomspace(1.2, 1000.0, 15)
+_SCAN = np.geomspace(2.0, 3000.0, 12)
 
 
 class AtZeroComplexity(Problem):
@@ -25,7 +26,8 @@ class AtZeroComplexity(Problem):
 
     family: Any
 
-    nodes: ClassVar[int] = 64
+    #: S_E is a small difference: more than its family needs
+    nodes: ClassVar[int] = 128
     largest_block: ClassVar[int] = 64
     accuracy: ClassVar[float] = 1e-9
 
@@ -47,21 +49,23 @@ class AtZeroComplexity(Problem):
         return -y * problem.partial(lambda p: p.y, state, n)
 
     def starts(self) -> tuple[Array, ...]:
-        """The first change of sign of S_E on a grid of y."""
+        """The first change of sign of S_E on a grid of y, or where it is smallest (next to a fold in y)."""
         n = self.nodes // 4
 
         def look(y: Array) -> tuple[Array, Array]:
             problem = self.family.at_y(y)
-            root = seek(problem, jnp.stack(problem.starts()), n, tol=1e-6)
+            residual = lambda x: problem.state(x, n).residual
+            root = newton(residual, jnp.stack(problem.starts()), tol=1e-7, max_steps=25, limit=FAR)
             left = self._complexity(problem, problem.state(root.x, n), n)
             return jnp.append(root.x, jnp.log(y)), jnp.where(root.converged, left, jnp.nan)
 
         x, left = jax.vmap(look)(jnp.asarray(_SCAN))
         falls = (left[:-1] > 0) & (left[1:] <= 0)
-        first = jnp.argmax(falls)
+        first, nearest = jnp.argmax(falls), jnp.argmin(jnp.where(jnp.isnan(left), jnp.inf, jnp.abs(left)))
         share = left[first] / (left[first] - left[first + 1])
-        between = jnp.where(falls[first], x[first] + share * (x[first + 1] - x[first]), x[len(_SCAN) // 2])
-        return tuple(lax.stop_gradient(s) for s in (between, x[first], x[first + 1]))
+        between = x[first] + share * (x[first + 1] - x[first])
+        starts = (jnp.where(falls[first], between, x[nearest]), x[nearest], x[first + 1])
+        return tuple(lax.stop_gradient(s) for s in starts)
 
     def state(self, x: Array, n: int) -> State:
         y = jnp.exp(x[-1])
