@@ -132,7 +132,8 @@ class Ridge(Problem):
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         w, (alpha, *_) = state.parts["weights"], self._parameters()
-        angle = lambda r: jnp.arctan2(jnp.sqrt(w.rest + (1.0 - r * r) * w.M**2), r * w.M) / jnp.pi
+        off = lambda r: jnp.sqrt(w.rest + (1.0 - r * r) * w.M**2 + TINY**2)  # alpha = 0: any angle is as good
+        angle = lambda r: jnp.arctan2(off(r), r * w.M) / jnp.pi
         sign = self.model.task == "sign"
         missed = _Missed(self.loss, w.V) if sign else _Squared(self.loss, w.V)
         mu0, mu1, mustar = self.model.coefficients

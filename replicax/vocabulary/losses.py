@@ -6,18 +6,22 @@ at the proximal point x(h, V); where x rests in a kink of l, g'' = -1/V.
 """
 
 import abc
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from replicax.vocabulary.levels import Bends, Fields, Terminal
 
 _EXPLICIT_STEPS = 9
 _SAFE_STEPS = 200
+#: kinks of a user's function are looked for up to here, closely and at all
+_NEAR, _FAR = 20.0, 1e3
 
 
 class Envelope(NamedTuple):
@@ -32,7 +36,7 @@ class Envelope(NamedTuple):
 class Loss(eqx.Module):
     """A convex loss l(x) of a stability x = y Delta (labels y = +-1) or of a residual x = y - Delta (real labels).
 
-    Subclasses give `__call__`, elementwise, and `kinks` where l' jumps; `moreau` where they know it in closed form.  `margin`: of a stability
+    Subclasses give `__call__`, elementwise, and `kinks` where l' or l'' jumps; `moreau` where they know it in closed form.  `margin`: of a stability
     only, and without a minimum where a margin exists.
     """
 
@@ -78,31 +82,30 @@ class Loss(eqx.Module):
 
 
 def _proximal(loss: Loss, h: Array, V: Array) -> tuple[Array, Array]:
-    """The root of x - h + V l'(x) and whether it is a jump through 0: Newton, halving where it leaves or hardly narrows its bracket."""
-
-    def mismatch(x: Array) -> tuple[Array, Array]:
-        slope, bend = loss._slopes(x)
-        return x - h + V * slope, 1.0 + V * bend
-
+    """The root of x - h + V l'(x), and whether it is a jump through 0: Newton inside a bracket, which every third step halves."""
     far = h - V * loss.slope(h)
     low, high = jnp.minimum(h, far), jnp.maximum(h, far)
+    reach = 1e-18 * (jnp.abs(h) + jnp.abs(far))
 
     def going(s: tuple) -> Array:
-        low, high, _, count = s
-        return (count < _SAFE_STEPS) & jnp.any(high - low > 4e-16 * (jnp.abs(low) + jnp.abs(high)))
+        return (s[-1] < _SAFE_STEPS) & ~jnp.all(s[-2])
 
     def advance(s: tuple) -> tuple:
-        low, high, x, count = s
-        value, slope = mismatch(x)
+        low, high, x, _, count = s
+        slope, bend = loss._slopes(x)
+        value = x - h + V * slope
         low, high = jnp.where(value <= 0, x, low), jnp.where(value >= 0, x, high)
-        newton = x - value / slope
+        met = jnp.abs(value) <= 4e-16 * (jnp.abs(x) + jnp.abs(h) + V * jnp.abs(slope))
+        done = met | (high - low <= 4e-16 * (jnp.abs(low) + jnp.abs(high)) + reach)
+        newton = x - value / (1.0 + V * bend)
         inside = (newton > low) & (newton < high) & (count % 3 != 2)
-        return low, high, jnp.where(inside, newton, 0.5 * (low + high)), count + 1
+        return low, high, jnp.where(done, x, jnp.where(inside, newton, 0.5 * (low + high))), done, count + 1
 
-    low, high, x, _ = lax.while_loop(going, advance, (low, high, 0.5 * (low + high), jnp.zeros((), int)))
-    value, slope = mismatch(x)
-    scale = jnp.abs(x) + jnp.abs(h)
-    return x, jnp.abs(value) > 1e-9 * (scale + 1e-300) * slope
+    start = (low, high, 0.5 * (low + high), jnp.zeros_like(h, bool), jnp.zeros((), int))
+    x = lax.while_loop(going, advance, start)[2]
+    slope, bend = loss._slopes(x)
+    mismatch = jnp.abs(x - h + V * slope)
+    return x, mismatch > 1e-9 * (jnp.abs(x) + jnp.abs(h)) * (1.0 + V * bend)
 
 
 class Square(Loss):
@@ -216,12 +219,41 @@ class MaxMargin(Loss):
 
 
 class _Function(Loss):
-    """A convex function of the user's, by itself: smooth, or with kinks that are found as they are met."""
+    """A convex function of the user's, by itself; jumps of its derivatives are found."""
 
     function: Callable = eqx.field(static=True)
 
     def __call__(self, x: Array) -> Array:
         return self.function(x)
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        return _jumps(self.function)
+
+
+@functools.lru_cache(maxsize=256)
+def _jumps(function: Callable) -> tuple[float, ...]:
+    """Where l' or l'' jumps: cells of a grid, each halved towards the larger difference, in which a difference survives."""
+    loss, found = _Function(function), []
+    # no number that a kink is likely to lie at is an end of a cell
+    grid = np.concatenate([np.linspace(-_NEAR, _NEAR, 4001), *(s * np.geomspace(_NEAR, _FAR, 400) for s in (1, -1))])
+    edges = np.unique(grid) + 0.001 * np.pi / 7
+    with jax.ensure_compile_time_eval(), np.errstate(invalid="ignore", over="ignore"):
+        at = jax.jit(loss._slopes)
+        for k in (0, 1):
+            g = lambda x, k=k: np.asarray(at(jnp.asarray(x))[k])
+            low, high = edges[:-1], edges[1:]
+            below, above = g(low), g(high)
+            scale = np.maximum(np.abs(below) + np.abs(above), 1e-3)
+            for _ in range(45):
+                middle = 0.5 * (low + high)
+                value = g(middle)
+                left = np.abs(value - below) > np.abs(above - value)
+                low, below = np.where(left, low, middle), np.where(left, below, value)
+                high, above = np.where(left, middle, high), np.where(left, value, above)
+            found.append(0.5 * (low + high)[np.abs(above - below) > 1e-5 * scale])
+    places = np.unique(np.round(np.concatenate(found), 12))
+    return tuple(float(x) for x in places[np.diff(places, prepend=-np.inf) > 1e-9])
 
 
 LOSSES = {loss.name: loss for loss in (Square(), Logistic(), Hinge(), MaxMargin())}
