@@ -21,7 +21,6 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-
 #: eigenvalues below this, relative to the largest, are zero
 _ROUNDING = 1e-12
 
