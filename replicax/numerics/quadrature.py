@@ -62,9 +62,9 @@ def gaussian_rule(
 ) -> Rule:
     """The rule for an integrand that bends at `bends` over `widths` (arrays of one shape S): nodes of shape S + (nodes,).
 
-    `n` nodes a bend (none: one bend at 0 of width 1).  `even`: the integrand is even in z (then the bends must lie at 0 or in
-    mirrored pairs): the same accuracy from half the nodes, on z > 0.  `moving`: the bends are jumps; panels end there
-    and move with them, and the derivative of the integral is that of the moving panels (Leibniz).
+    `n` nodes a bend (none: one bend at 0 of width 1).  `even`: the integrand is even in z (then the bends must lie in mirrored
+    pairs; a single one stands for its pair): the same accuracy from half the nodes, on z > 0.  `moving`: the bends are jumps;
+    panels end there and move with them, and the derivative of the integral is that of the moving panels (Leibniz).
     """
     if not bends:
         bends, widths = (0.0,), (1.0,)
@@ -83,18 +83,24 @@ def gaussian_rule(
 
 def _one_bend(bend, width, lo, hi, n, even) -> Rule:
     if even:
-        bend, steps = jnp.zeros_like(bend), np.arange(n // 2) + 0.5
-        u0, du = jnp.zeros_like(bend * hi), jnp.arcsinh(hi / width) / (n // 2)
-    else:
-        bend, width = _within(bend, width, lo, hi, 0.25)
-        steps = np.arange(n)
-        u0 = jnp.arcsinh((lo - bend) / width)
-        du = (jnp.arcsinh((hi - bend) / width) - u0) / (n - 1)
-    u = u0[..., None] + du[..., None] * _along(steps, du)
+        return _mirrored(jnp.abs(bend), width, hi, n // 2)
+    bend, width = _within(bend, width, lo, hi, 0.25)
+    u0 = jnp.arcsinh((lo - bend) / width)
+    du = (jnp.arcsinh((hi - bend) / width) - u0) / (n - 1)
+    u = u0[..., None] + du[..., None] * _along(np.arange(n), du)
     grow, shrink = jnp.exp(u), jnp.exp(-u)
     nodes = bend[..., None] + 0.5 * width[..., None] * (grow - shrink)
-    jacobian = 0.5 * (width * du)[..., None] * (grow + shrink)
-    return Rule(nodes, 2.0 * jacobian if even else jacobian)
+    return Rule(nodes, 0.5 * (width * du)[..., None] * (grow + shrink))
+
+
+def _mirrored(bend, width, hi, n) -> Rule:
+    """Bends at -b and b for an even integrand: trapezoid in u = asinh((z - b)/w) + asinh((z + b)/w), which is odd in z."""
+    last = jnp.arcsinh((hi - bend) / width) + jnp.arcsinh((hi + bend) / width)
+    du, b, w = (last / n)[..., None], bend[..., None], width[..., None]
+    u = 0.5 * du * _along(np.arange(n) + 0.5, last)
+    nodes = jnp.sinh(u) * jnp.sqrt(w**2 + (b / jnp.cosh(u)) ** 2)
+    slope = 1.0 / jnp.sqrt(w**2 + (nodes - b) ** 2) + 1.0 / jnp.sqrt(w**2 + (nodes + b) ** 2)
+    return Rule(nodes, 2.0 * du / slope)
 
 
 def _along(x: np.ndarray, like: Array) -> Array:

@@ -3,16 +3,29 @@ r"""The recurrent network: first moment of the number of fixed points, and clust
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, lax
 
-from replicax.numerics.special import H, binary_entropy, bivariate_orthant
+from replicax.numerics.quadrature import gaussian_rule
+from replicax.numerics.roots import newton
+from replicax.numerics.special import (
+    H,
+    binary_entropy,
+    bivariate_orthant,
+    inverse_H,
+    log_add_exp,
+    log_H,
+)
 from replicax.theory.ansatz import RS, LocalEntropy, Pair, evaluates, poses, require
-from replicax.theory.free_entropy import Problem, State
+from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import Number, RecurrentNetwork
 from replicax.vocabulary.levels import Level, Moments, tower
 from replicax.vocabulary.limits import INFINITE, STAR, is_concrete
-from replicax.vocabulary.recurrent import log_weight
+from replicax.vocabulary.recurrent import log_minus_log_weight, log_weight
+
+LOG2 = float(np.log(2.0))
 
 
 class FirstMoment(Problem):
@@ -52,7 +65,7 @@ class ReplicaCluster(Problem):
     #: d(q1)/d(control): the slope is the derivative in the control that the user gave (q1, or d = (1-q1)/2)
     scale: float = eqx.field(static=True, default=1.0)
 
-    nodes: ClassVar[int] = 96
+    nodes: ClassVar[int] = 128
     largest_block: ClassVar[int] = 64
     size: ClassVar[int] = 1
 
@@ -103,6 +116,10 @@ def _frozen_r1(q1: Array, m: Array | float) -> Array:
     return 0.7 * jnp.arctanh(centre) / (centre * m)
 
 
+#: log m beyond which a cluster without complexity is computed in leading order of 1/m
+_MANY = float(np.log(1e6))
+
+
 class ReplicaClusterStar(Problem):
     """`ReplicaCluster` at the m where the complexity vanishes, S_E = -m^2 d Phi/dm = 0: Phi = S_I is least there.
 
@@ -113,15 +130,42 @@ class ReplicaClusterStar(Problem):
     q1: Array
     scale: float = eqx.field(static=True, default=1.0)
 
-    nodes: ClassVar[int] = 96
+    nodes: ClassVar[int] = 128
     largest_block: ClassVar[int] = 64
     size: ClassVar[int] = 2
 
     def starts(self) -> tuple[Array, ...]:
-        return tuple(
-            jnp.log(jnp.stack([_frozen_r1(self.q1, m), jnp.asarray(m)]))
-            for m in (8.0, 20.0, 3.0, 60.0, 200.0)
+        """Where the complexity changes sign on a coarse grid of m, followed upwards in m; beyond it, the root of the limit."""
+        n = 3 * self.nodes // 8
+        grid = jnp.linspace(np.log(1.1), np.log(600.0), 10)
+
+        def follow(log_rho: Array, log_m: Array) -> tuple[Array, tuple[Array, Array]]:
+            cluster = self._cluster(jnp.exp(log_m))
+            x = newton(
+                lambda x: cluster.state(x, n).residual, (log_rho - log_m)[None, None], tol=0.03, max_steps=6
+            ).x
+            return x[0] + log_m, (x[0], self.state(jnp.stack([x[0], log_m]), n).residual[1])
+
+        first = jnp.log(3.0 * _frozen_r1(self.q1, 1.0))
+        _, (log_r, complexity) = lax.scan(follow, first, grid)
+        turns = (complexity[:-1] > 0) & (complexity[1:] <= 0)
+        k = jnp.argmax(turns)
+        part = complexity[k] / (complexity[k] - complexity[k + 1])
+        between = lambda y: y[k] + part * (y[k + 1] - y[k])
+        start = jnp.stack([between(log_r), between(grid)])
+        many = ReplicaClusterStarLimit(self.model, self.q1, self.scale)
+        root = newton(
+            lambda x: many.state(x, many.nodes).residual,
+            jnp.stack(many.starts()),
+            tol=1e-3,
+            max_steps=12,
+            limit=FAR,
         )
+        log_m = -log_H(jnp.exp(root.x[0]))
+        frozen = jnp.stack([jnp.log(many.state(root.x, many.nodes).order["r1"]), log_m])
+        frozen = jnp.where(log_m > _MANY + 0.5, FAR + 1.0, frozen)  # nothing to find here
+        start = lax.stop_gradient(jnp.where(jnp.any(turns), start, frozen))
+        return (start, start + jnp.array([-0.5, 0.5]), start - jnp.array([-0.5, 0.5]))
 
     def _cluster(self, m: Array) -> ReplicaCluster:
         return ReplicaCluster(self.model, self.q1, m, self.scale)
@@ -130,10 +174,15 @@ class ReplicaClusterStar(Problem):
         m = jnp.exp(x[1])
         cluster = self._cluster(m)
         state = cluster.state(x[:1], n)
-        complexity = -m * cluster.partial(lambda p: p.m, state, n)
+        # m Phi is rounded like m: so is the complexity, which is a difference of such terms
+        complexity = -m * cluster.partial(lambda p: p.m, state, n) * m / (1.0 + m / 1000.0)
         return State(
             state.order, jnp.concatenate([state.residual, complexity[None]]), state.parts | dict(m=m)
         )
+
+    def reached(self, x: Array, n: int) -> Array:
+        """At m -> 0 the complexity vanishes trivially; of very many replicas `ReplicaClusterStarLimit` knows more."""
+        return (x[1] > 0.0) & (x[1] < _MANY)
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         return self._cluster(state.parts["m"]).terms(state, n)
@@ -141,6 +190,92 @@ class ReplicaClusterStar(Problem):
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         columns = self._cluster(state.parts["m"]).columns(state, phi, n)
         return columns | dict(entropy=phi, S_I=phi, S_E=jnp.zeros_like(phi))
+
+
+class ReplicaClusterStarLimit(Problem):
+    r"""`ReplicaClusterStar` where m is very large (J_D far above sqrt(1-q1)), in leading order of 1/m.
+
+    Spins freeze at magnetisations +-sqrt(q1), and only raw fields |t| < ~J_D leave every replica stable:
+
+        m Phi = m h2(d_c) + K + log int Dt e^{m F(t)},    K = log 2 - (1/2) [log(1 - k) + k],    k = m r1 (1-q1) = (1-q1) artanh(sqrt q1)/sqrt q1,
+        F(t) = (1-d_c) log Phi(u_+) + d_c log Phi(u_-) + (1/2) d_c (1-d_c) [log Phi(u_+)/Phi(u_-)]^2/(1-k),
+
+    u_+- = (J_D +- t sqrt(q1))/sqrt(1-q1), the last term from the spins that follow the raw field.  m = 1/H(u) may exceed every float, m F does
+    not.  Coordinate: log u.
+    """
+
+    model: RecurrentNetwork
+    q1: Array
+    scale: float = eqx.field(static=True, default=1.0)
+
+    nodes: ClassVar[int] = 256
+    size: ClassVar[int] = 1
+
+    def _frozen(self) -> tuple[Array, Array, Array]:
+        """sqrt(q1), k, K."""
+        q1 = jnp.asarray(self.q1, float)
+        centre = jnp.sqrt(q1)
+        k = (1.0 - q1) * jnp.log((1.0 + centre) / jnp.sqrt(1.0 - q1)) / centre
+        return centre, k, LOG2 - 0.5 * (jnp.log1p(-k) + k)
+
+    def starts(self) -> tuple[Array, ...]:
+        centre, _, K = self._frozen()
+        inside = inverse_H(0.5 - 0.5 * jnp.exp(-K))
+        u = (jnp.asarray(self.model.J_D, float) - centre * inside) / jnp.sqrt(1.0 - self.q1)
+        return tuple(jnp.log(jnp.maximum(u - shift, 4.0))[None] for shift in (0.0, 1.0, 2.0))
+
+    def _raw_fields(self, u: Array, log_m: Array, n: int) -> tuple[Array, Array, Array]:
+        """Nodes t, log weights, and m |F(t)|."""
+        centre, k, _ = self._frozen()
+        J, width = jnp.asarray(self.model.J_D, float), jnp.sqrt(1.0 - self.q1)
+        edge, scale = (J - u * width) / centre, width / (centre * (1.0 + u))
+        rule = gaussian_rule((-edge, edge), (scale, scale), n)
+        up, down = (
+            log_minus_log_weight((J + sign * centre * rule.nodes) / width, self.model.beta)
+            for sign in (1.0, -1.0)
+        )
+        few = 0.5 * (1.0 - self.q1) / (1.0 + centre)  # d_c
+        first = log_add_exp(jnp.log1p(-few) + up, jnp.log(few) + down)
+        spread = jnp.exp(up) - jnp.exp(down)
+        follow = 0.5 * few * (1.0 - few) * spread**2 / (1.0 - k)
+        loss = jnp.where(follow < 0.3 * jnp.exp(first), first + jnp.log1p(-follow * jnp.exp(-first)), first)
+        return rule.nodes, rule.log_weights, jnp.exp(jnp.minimum(log_m + loss, 100.0))
+
+    def state(self, x: Array, n: int) -> State:
+        u = jnp.exp(x[0])
+        log_m = -log_H(u)
+        _, k, K = self._frozen()
+        _, log_weights, loss = self._raw_fields(u, log_m, n)
+        log_mean = jax.nn.logsumexp(log_weights - loss)
+        mean_loss = jnp.sum(jnp.exp(log_weights - loss - log_mean) * loss)
+        complexity = K + log_mean + mean_loss
+        order = dict(q1=jnp.asarray(self.q1, float), r1=k / (1.0 - self.q1) * jnp.exp(-log_m))
+        return State(order, complexity[None], dict(u=u, log_m=log_m))
+
+    def reached(self, x: Array, n: int) -> Array:
+        return -log_H(jnp.exp(x[0])) >= _MANY
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        centre, _, K = self._frozen()
+        log_m = state.parts["log_m"]
+        _, log_weights, loss = self._raw_fields(lax.stop_gradient(state.parts["u"]), log_m, n)
+        fluctuation = K + jax.nn.logsumexp(log_weights - loss)
+        return (
+            binary_entropy(0.5 * (1.0 - self.q1) / (1.0 + centre)),
+            jnp.exp(-log_m) * fluctuation,
+        )
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        log_m = state.parts["log_m"]
+        t, log_weights, loss = self._raw_fields(state.parts["u"], log_m, n)
+        weights = jax.nn.softmax(log_weights - loss)
+        columns = dict(entropy=phi, S_I=phi, S_E=jnp.zeros_like(phi), y=jnp.exp(log_m))
+        columns["slope"] = self.scale * self.partial(lambda p: p.q1, state, n)
+        columns["energy"] = self.thermal(state, phi, n)[0]
+        # `ReplicaCluster._stability` in this limit: X_uu/m = m q1, X_vv = (<t^2> - 1)/q1, X_uv = m <t> at spin +
+        first, second = jnp.sum(weights * t), jnp.sum(weights * t * t)
+        columns["replicon"] = 1.0 - first**2 - jnp.abs(1.0 - second)
+        return columns
 
 
 class ReplicaClusterLimit(Problem):
@@ -261,7 +396,8 @@ def clusters(model: RecurrentNetwork, ansatz: LocalEntropy) -> tuple[Problem, ..
     if ansatz.y is INFINITE:
         return (ReplicaClusterLimit(model, ansatz.overlap, ansatz.scale),)  # type: ignore[arg-type]
     if ansatz.y is STAR:
-        return (ReplicaClusterStar(model, ansatz.overlap, ansatz.scale),)  # type: ignore[arg-type]
+        few = ReplicaClusterStar(model, ansatz.overlap, ansatz.scale)  # type: ignore[arg-type]
+        return (few, ReplicaClusterStarLimit(model, ansatz.overlap, ansatz.scale))  # type: ignore[arg-type]
     return (ReplicaCluster(model, ansatz.overlap, ansatz.y, ansatz.scale),)  # type: ignore[arg-type]
 
 

@@ -37,6 +37,8 @@ from replicax.numerics.quadrature import RANGE, gaussian_rule
 #: below this variance, in units of the squared width of the bend, a level is its first-order expansion (the next term is v^2/8)
 SMALL = 1e-8
 _STENCIL = 0.015
+#: nodes gather at a pair of peaks that are farther apart than about the square root of this
+_APART = 400.0
 
 Fields = tuple[Array, ...]
 
@@ -319,8 +321,11 @@ def _steps(
     else:
         # the tilt moves the measure by at most m sqrt(v) |f'|; log-convex terms pile it up at both ends: nodes everywhere
         reach = RANGE + slope * m * scale
-        widths = tuple(jnp.maximum(everywhere(w) / scale, reach / 3.0) for w in bends.widths)
         positions = tuple((b - h) / scale for b in bends.positions)
+        widths = tuple(jnp.maximum(everywhere(w) / scale, reach / 3.0) for w in bends.widths)
+        if even and len(positions) == 1:  # a pair of peaks far apart
+            centre, narrow = _far_peak(terminal, inner, scale, m)
+            positions, widths = (centre,), (jnp.clip(_APART / reach, 3.0 * narrow, widths[0]),)
         rule = gaussian_rule(positions, widths, n, lower=-reach, upper=reach, even=even)
     nodes, second = _stencil(rule.nodes.shape[-1], even)
     centre = np.arange(len(nodes)) == 0
@@ -348,6 +353,26 @@ def _peak(inner: Callable, h: Array, scale: Array, m: float | Array) -> tuple[Ar
     z = lax.stop_gradient(z)
     curvature = 1.0 - m * scale**2 * inner(h + scale * z).hessian[0][0]
     return z, lax.stop_gradient(1.0 / jnp.sqrt(jnp.maximum(curvature, 1.0)))
+
+
+def _far_peak(terminal: Terminal, inner: Callable, scale: Array, m: float | Array) -> tuple[Array, Array]:
+    """Where m f(scale z) - z^2/2 of an even f with bounded slope has its outer maximum, and how wide it is.
+
+    The fixed point z = m scale f' is approached from above, where it cannot be missed; 0 if there is no pair of maxima.
+    """
+    zeros = (jnp.zeros_like(scale),) * (terminal.components - 1)
+
+    def at(z: Array) -> tuple[Array, Array]:
+        deep = inner(scale * z, *zeros)
+        return m * scale * deep.score[0], 1.0 - m * scale**2 * deep.hessian[0][0]
+
+    def step(_: int, z: Array) -> Array:
+        target, slope = at(z)
+        return jnp.maximum(z - (z - target) / jnp.maximum(slope, 0.1), 0.0)
+
+    z = lax.fori_loop(0, 12, step, m * scale * (terminal.slope(0) or 0.0) * jnp.ones_like(scale))
+    z = lax.stop_gradient(z)
+    return z, lax.stop_gradient(1.0 / jnp.sqrt(jnp.clip(at(z)[1], 0.05, 1.0)))
 
 
 def _stencil(n: int, even: bool) -> tuple[np.ndarray, np.ndarray]:

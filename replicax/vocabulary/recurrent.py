@@ -25,6 +25,17 @@ def log_weight(u: Array, beta) -> Array:
     return log_add_exp(log_H(-u), log_H(u) - 2.0 * beta)
 
 
+def log_minus_log_weight(u: Array, beta) -> Array:
+    """log(-log E w(u + z)), also where the mean weight is 1 to all digits (u large)."""
+    lost = 0.0 if beta is INFINITE else jnp.log(-jnp.expm1(-2.0 * jnp.asarray(beta, float)))
+    small = log_H(u) + lost  # log(1 - E w)
+    far = small < -20.0
+    near = jnp.where(far, -1.0, small)
+    return jnp.where(
+        far, small, jnp.log(-jnp.where(near < -1.0, jnp.log1p(-jnp.exp(near)), log_weight(u, beta)))
+    )
+
+
 class PairField(Terminal):
     """F(y, x) = log sum_s e^{s y} E w(J_D + s x + sqrt(V) z): a spin in a conjugate field y and a raw field x."""
 
