@@ -13,15 +13,17 @@ import numpy as np
 from jax import Array, lax
 
 from replicax.numerics.roots import newton
-from replicax.theory.ansatz import RS, poses, require
+from replicax.theory.ansatz import RS, LocalEntropy, poses, require
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import RandomFeatures
 from replicax.theory.perceptron import TINY, Bipartite, compare, named
+from replicax.theory.replicas import Replicas
+from replicax.theory.zero_complexity import AtZeroComplexity
 from replicax.vocabulary.factors import SquaredHinge, WeightTerminal
 from replicax.vocabulary.levels import Terminal, is_frozen
-from replicax.vocabulary.limits import INFINITE
+from replicax.vocabulary.limits import INFINITE, STAR
 from replicax.vocabulary.priors import Site, increments
-from replicax.vocabulary.projections import conjugates, entropy, project
+from replicax.vocabulary.projections import conjugates, entropy, entropy_at_order_one, project
 
 
 class Preactivations(NamedTuple):
@@ -45,26 +47,30 @@ class Projected(Bipartite):
     #: a field at which a pattern has a typical score, in units of its standard deviation
     typical: ClassVar[float] = 0.0
 
+    @property
+    def size(self) -> int:
+        return 2 * len(self.ms) + 1 + (self.labels is not None)
+
     def first(self) -> Array:
-        return self.starts()[0]
+        return self._at_origin(self._guesses()[0])
 
     def starts(self) -> tuple[Array, ...]:
-        """q = p - r^2 = 0 and chi at several guesses: its own equation there, as if the curvature were the same for every variance, and from
-        the variance at chi = 1 (right where few patterns are in the bend).
-        """
+        return tuple(self._at_origin(g) for g in self._guesses())
+
+    def _guesses(self) -> tuple[Array, ...]:
+        """Guesses of chi at q = p - r^2 = 0."""
         _, mu1, mustar = self.model.coefficients
         strength, whole = jnp.asarray(self.model.per_input, float) * mu1**2, mustar**2 + mu1**2
         b = -jnp.minimum(self._scores(jnp.asarray(whole, float))[1], 0.0)
-        weak = 1.0 / (1.0 + strength * b)
-        # 1/g = 1 + (strength b whole)/(mu*^2 + mu1^2 g)
+        weak = 1.0 / (1.0 + strength * b)  # few patterns are in the bend
+        # the curvature at V = mu*^2 + mu1^2 g: 1/g = 1 + (strength b whole)/V
         half = 0.5 * (mustar**2 - mu1**2 + strength * b * whole)
         root = jnp.sqrt(half**2 + (mu1 * mustar) ** 2)
         g = jnp.where(half > 0, mustar**2 / (half + root), (root - half) / max(mu1**2, TINY))
         strong = jnp.clip(g, 1e-2 * weak**2, 1.0)
         # margins < 0 are respected where V is about kappa^2/(2 log alpha_T)
         narrow = jnp.asarray(self.model.kappa, float) ** 2 / (whole * (1.0 + 2.0 * jnp.log1p(strength)))
-        guesses = (strong, weak, jnp.clip(narrow, strong, 1.0), weak**2)
-        return tuple(self._at_origin(g) for g in guesses)
+        return (strong, weak, jnp.clip(narrow, strong, 1.0), weak**2)
 
     def _scores(self, V: Array) -> tuple[Array, Array]:
         """Score and curvature of a pattern at a typical field."""
@@ -78,8 +84,11 @@ class Projected(Bipartite):
         _, mu1, mustar = self.model.coefficients
         levels = len(self.ms)
         score, _ = self._scores(mustar**2 + mu1**2 * g)
-        size = 2 * levels + 1 + (self.labels is not None)
-        start = jnp.full(size, jnp.log(score**2 + TINY)).at[:levels].add(jnp.log(mustar**2 + (mu1 * g) ** 2))
+        start = (
+            jnp.full(2 * levels + 1 + (self.labels is not None), jnp.log(score**2 + TINY))
+            .at[:levels]
+            .add(jnp.log(mustar**2 + (mu1 * g) ** 2))
+        )
         start = start.at[2 * levels].set(jnp.log(g))
         if self.labels is None:
             return start
@@ -160,7 +169,7 @@ class Projected(Bipartite):
 
     def absent(self, n: int) -> Array:
         """Constraints ask for more than q -> 1 can give."""
-        if self.model.beta is not INFINITE:
+        if self.model.beta is not INFINITE or len(self.ms) != 1:
             return jnp.zeros((), bool)
         limit = Jammed(self.model, self.ms)
         coarse = self.nodes // 4
@@ -174,8 +183,30 @@ class Projected(Bipartite):
         return (*super().terms(state, n), jnp.asarray(self.model.inputs) * S)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        return super().columns(state, phi, n) | self.mus()
+
+    def mus(self) -> dict[str, Array]:
+        """Columns of the coefficients of the activation."""
         mu0, mu1, mustar = (jnp.asarray(c, float) for c in self.model.coefficients)
-        return super().columns(state, phi, n) | dict(mu0=mu0, mu1=mu1, mustar=mustar)
+        return dict(mu0=mu0, mu1=mu1, mustar=mustar)
+
+
+class ProjectedReplicas(Replicas, Projected):
+    """y replicas at mutual overlap q1: the local entropy, with patterns that see random features."""
+
+    def starts(self) -> tuple[Array, ...]:
+        """The inner gap of scores is the one that the conjugate of q1 alone would make."""
+        _, mu1, mustar = self.model.coefficients
+        shift = jnp.log(jnp.asarray(mu1**2 + mustar**2, float))
+        return tuple(x.at[3].set(x[1] - shift) for x in super().starts())
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        return super().columns(state, phi, n) | self.mus()
+
+    def _fluctuation(self, state: State) -> Array:
+        site, found = state.parts["site"], state.parts["found"]
+        S = entropy_at_order_one(site.overlaps, site.complement, self.ms, found.overlaps, found.complement)
+        return super()._fluctuation(state) + jnp.asarray(self.model.inputs, float) * S
 
 
 class Jammed(Projected):
@@ -187,6 +218,10 @@ class Jammed(Projected):
 
     #: without violation there is no score
     typical: ClassVar[float] = -1.0
+
+    @property
+    def size(self) -> int:
+        return super().size - 1
 
     def starts(self) -> tuple[Array, ...]:
         return tuple(x[1:] for x in super().starts())
@@ -215,3 +250,13 @@ def replica_symmetric(model: RandomFeatures, ansatz: RS) -> tuple[Problem, ...]:
     if ansatz.branch is not None:
         raise ValueError(f"branch = {ansatz.branch}: there is one branch for random features")
     return (Projected(model, (0.0,)),)
+
+
+@poses(LocalEntropy, RandomFeatures)
+def replicas(model: RandomFeatures, ansatz: LocalEntropy) -> tuple[Problem, ...]:
+    require(model, "alpha")
+    if ansatz.ensemble != "replicas":
+        raise ValueError(f"ensemble = {ansatz.ensemble!r}: known for random features: replicas")
+    y = float("inf") if ansatz.y is INFINITE else jnp.ones(()) if ansatz.y is STAR else ansatz.y
+    problem = ProjectedReplicas(model, (0.0, y), jnp.asarray(ansatz.overlap, float), ansatz.scale)
+    return (AtZeroComplexity(problem) if ansatz.y is STAR else problem,)

@@ -81,34 +81,34 @@ class Replicas(Bipartite):
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         alpha = jnp.asarray(self.model.weight, float)
-        site, factor = state.parts["site"], state.parts["factor"]
+        site, asked = state.parts["site"], state.parts["asked"]
         energy, entropy = self.thermal(state, phi, n)
         if self.frozen:
             columns = dict(S_I=entropy, S_E=self._fluctuation(state), y=jnp.full_like(phi, jnp.inf))
-            slope = 0.5 * (alpha * factor.gap[1][0] - site.conjugates[1])
+            slope = 0.5 * (alpha * asked[1] - site.conjugates[1])
         else:
             y = jnp.asarray(self.ms[1], float)
             by_y = self.partial(lambda p: p.ms[1], state, n)
             columns = dict(S_I=phi + y * by_y, S_E=-y * y * by_y, y=y)
-            slope = 0.5 * (y - 1.0) * (alpha * factor.overlap[1][0] - sum(site.conjugates))
+            slope = 0.5 * (y - 1.0) * (alpha * sum(asked) - sum(site.conjugates))
         columns |= dict(entropy=columns["S_I"], energy=energy, slope=self.scale * slope)
         if self.labels is not None:
-            columns |= self._errors(state)
+            columns |= self.errors(state)
         return columns
 
     def _fluctuation(self, state: State) -> Array:
         """S_E at y = inf: what the fluctuations around the maxima and the terms of order 1/y of q0, q0^ leave of y phi."""
         alpha = jnp.asarray(self.model.weight, float)
-        site, factor = state.parts["site"], state.parts["factor"]
-        moved = site.conjugates[1] * site.complement + alpha * site.overlaps[1] * factor.hessian[0][0]
+        site, factor, seen = state.parts["site"], state.parts["factor"], self._seen(state.parts)
+        moved = site.conjugates[1] * site.complement + alpha * seen.overlaps[1] * factor.hessian[0][0]
         return site.fluctuation + alpha * factor.fluctuation - 0.5 * moved
 
-    def _errors(self, state: State) -> dict[str, Array]:
+    def errors(self, state: State) -> dict[str, Array]:
         """eps of one replica, eps_center of the barycentre of the cluster: arccos(R/sqrt(q1))/pi."""
-        site = state.parts["site"]
-        around = jnp.maximum(site.norm - site.complement - site.R**2, 0.0)
-        angle = lambda rest: jnp.arctan2(jnp.sqrt(rest), site.R) / jnp.pi
-        return dict(eps=angle(site.complement + around), eps_center=angle(around))
+        seen = self._seen(state.parts)
+        around = seen.rest + (0.0 if self.frozen else seen.overlaps[1])
+        angle = lambda rest: jnp.arctan2(jnp.sqrt(rest), seen.R) / jnp.pi
+        return dict(eps=angle(seen.complement + around), eps_center=angle(around))
 
 
 @poses(LocalEntropy, SphericalPerceptron)

@@ -118,3 +118,13 @@ def entropy(
         slope = 1.0 / L[0] - 1.0 / P[0]
         value = value - slope * (w[0] + r**2 - P[0] / L[0] * overlaps[0]) - r**2 / P[0]
     return 0.5 * value
+
+
+def entropy_at_order_one(
+    overlaps: tuple[Array, ...], complement: Array, ms: tuple, w: tuple[Array, ...], chi: Array
+) -> Array:
+    """lim m [S(m) - S] behind an m = inf level, with q_0 = q_1 - v_1/m and p_0 = p_1 - w_1/m (two levels)."""
+    L, P = eigenvalues(complement, overlaps, ms), eigenvalues(chi, w, ms)
+    (outer, inner), slope = [y / x for x, y in zip(L[1:], P[1:])], 1.0 / L[0] - 1.0 / P[0]
+    modes = jnp.log(outer / inner) - (outer - inner)
+    return 0.5 * (modes + slope * w[1] + (1.0 - outer) * overlaps[1] / L[0])
