@@ -63,8 +63,8 @@ class Inflection(eqx.Module):
 
     def starts(self) -> tuple[Array, ...]:
         """The saddle at each guess, and its derivative along the curve."""
-        found = []
-        for alpha, c in self.guesses(self.model, self.options):
+
+        def at(alpha: Array, c: Array) -> Array:
             problem = self.at(self.model, self.options, alpha, c)
             n = problem.nodes // 4
             curve = lambda x, c: self._curve(alpha, n)(x, c)[:-1]
@@ -72,8 +72,10 @@ class Inflection(eqx.Module):
             u = -solve_linear(
                 jax.jacfwd(curve)(x, c), jax.jvp(lambda c: curve(x, c), (c,), (jnp.ones_like(c),))[1]
             )
-            found.append(lax.stop_gradient(jnp.concatenate([x, u, jnp.stack([c, jnp.log(alpha)])])))
-        return tuple(found)
+            return lax.stop_gradient(jnp.concatenate([x, u, jnp.stack([c, jnp.log(alpha)])]))
+
+        guesses = zip(*self.guesses(self.model, self.options))
+        return tuple(jax.vmap(at)(*(jnp.stack([jnp.asarray(g, float) for g in both]) for both in guesses)))
 
     def state(self, x: Array, n: int) -> State:
         saddle, u, c, alpha = self._split(x)
@@ -138,7 +140,7 @@ def _with(model: Any, alpha: Array) -> Any:
     return eqx.tree_at(lambda m: m.alpha, model, alpha, is_leaf=lambda x: x is None)
 
 
-def _dense(model: Any, options: Options, alpha: Array, c: Array) -> Problem:
+def dense(model: Any, options: Options, alpha: Array, c: Array) -> Problem:
     """c = logit q1."""
     return LocalEntropy(q1=jax.nn.sigmoid(c), y=INFINITE).problems(_with(model, alpha))[0]
 
@@ -160,7 +162,7 @@ def _tight_guesses(model: BinaryPerceptron, options: Options) -> tuple[tuple[Arr
     return ((0.965 * alpha, jnp.asarray(-5.3)),)
 
 
-def _overlap_and_entropy(problem: Problem, state: State, n: int) -> dict[str, Array]:
+def overlap_and_entropy(problem: Problem, state: State, n: int) -> dict[str, Array]:
     return dict(q1=jnp.asarray(problem.q1), phi=problem.phi(state, n))  # type: ignore[attr-defined]
 
 
@@ -173,7 +175,7 @@ def _loss(model: BinaryPerceptron, options: Options) -> Inflection:
         raise ValueError(f"labels = {model.labels}: alpha-le is that of random labels")
     if options["reference"] == "kappa-max":
         return Inflection(model, options, _around_tightest, _tight_guesses, _distance_and_entropy)
-    return Inflection(model, options, _dense, _dense_guesses, _overlap_and_entropy)
+    return Inflection(model, options, dense, _dense_guesses, overlap_and_entropy)
 
 
 _REFERENCE = dict(

@@ -1,7 +1,8 @@
 r"""Thresholds of perceptrons on random features, at fixed alpha_D or fixed alpha_T.
 
 Binary weights: where the entropy vanishes.  On the sphere: where q -> 1 (`theory.random_features.Jammed`), the end of the solutions for
-margins >= 0 and an upper bound below; as a function of kappa it is the largest margin.
+margins >= 0 and an upper bound below; as a function of kappa it is the largest margin.  alpha-le: where the local entropy of y = inf replicas
+ceases to be monotone (on the sphere: where replica symmetry breaks).
 """
 
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import Array
 
+from replicax.answers.lines.local_entropy import Inflection, dense, overlap_and_entropy
 from replicax.answers.lines.perceptron import (
     first_moment_capacity,
     gardner_capacity,
@@ -19,7 +21,8 @@ from replicax.answers.lines.perceptron import (
 )
 from replicax.answers.status import CODE
 from replicax.answers.thresholds import Augmented, Definition, Options, System, define
-from replicax.theory.free_entropy import State
+from replicax.numerics.roots import newton
+from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import RandomFeatures
 from replicax.theory.random_features import Jammed
 
@@ -54,6 +57,10 @@ def _aligned(problem: Jammed, state: State, n: int) -> dict[str, Array]:
     return dict(q=jnp.ones(()), **errors)
 
 
+def _cluster(problem: Problem, state: State, n: int) -> dict[str, Array]:
+    return dict(q1=state.order["q"], phi=problem.phi(state, n))
+
+
 def _convex(problem: Jammed, state: State, n: int) -> Array:
     return jnp.where(jnp.asarray(problem.model.kappa, float) < 0, CODE["upper bound"], CODE["ok"])
 
@@ -71,10 +78,34 @@ def _overlap_and_replicon_guesses(model: RandomFeatures, options: Options) -> tu
     return tuple(plain - less for less in (0.5, 1.0, 0.2, 1.5, 2.5))
 
 
+def _dense_guesses(model: RandomFeatures, options: Options) -> tuple[tuple[Array, Array], ...]:
+    """Somewhat below the capacity, at overlaps as of plain weights."""
+    capacity = Augmented(model, {}, _BINARY)
+    n = capacity.nodes // 4
+    residual = lambda x: capacity.state(x, n).residual
+    root = newton(residual, jnp.stack(capacity.starts()), tol=1e-6, limit=FAR)
+    alpha, c = capacity.value(root.x), 2.44 + 0.67 * _margin(model)
+    return ((0.905 * alpha, c), (0.88 * alpha, c + 0.3), (0.92 * alpha, c - 0.3))
+
+
+def _instability_guesses(model: RandomFeatures, options: Options) -> tuple[Array, ...]:
+    plain = gardner_capacity(_margin(model))
+    return tuple(f * plain for f in (0.8, 0.5, 0.3, 1.2, 0.15))
+
+
 _BINARY = Definition("alpha", True, _entropy_guesses, vanishing_entropy, overlap)
 _SPHERICAL = Definition("alpha", True, _jamming_guesses, _excess, _aligned, _convex, problem=_jammed)  # type: ignore[arg-type]
 _MARGIN = Definition("kappa", False, _margin_guesses, _excess, _aligned, _convex, problem=_jammed)  # type: ignore[arg-type]
 _UNSTABLE = Definition("kappa", False, _overlap_and_replicon_guesses, vanishing_replicon, overlap)
+
+
+_UNSTABLE_IN_ALPHA = Definition("alpha", True, _instability_guesses, vanishing_replicon, _cluster)
+
+
+def _dense_regions(model: RandomFeatures, options: Options) -> Augmented | Inflection:
+    if model.weights == "spherical":
+        return Augmented(model, options, _UNSTABLE_IN_ALPHA)
+    return Inflection(model, options, dense, _dense_guesses, overlap_and_entropy)
 
 
 def _capacity(model: RandomFeatures, options: Options) -> Augmented:
@@ -91,5 +122,6 @@ def _of_the_sphere(definition: Definition) -> Callable[[RandomFeatures, Options]
 
 
 define("capacity", RandomFeatures, System("alpha", _capacity))
+define("alpha-le", RandomFeatures, System("alpha", _dense_regions))
 define("kappa-max", RandomFeatures, System("kappa", _of_the_sphere(_MARGIN), needs=("alpha",)))
 define("dat", RandomFeatures, System("kappa", _of_the_sphere(_UNSTABLE), needs=("alpha",)))
