@@ -26,6 +26,7 @@ from .learning import Solutions, learnable
 from .local_entropy import local_entropy
 from .max_sum import max_sum
 from .metropolis import metropolis_perceptron, metropolis_series
+from .random_features import enumerate_random_features
 from .relaxation import relaxation
 from .sbpi import cpr, sbpi
 from .sphere import langevin, sample_sphere, typical_solutions
@@ -47,6 +48,7 @@ __all__ = [
     "enumerate_fixed_points",
     "enumerate_histograms",
     "enumerate_perceptron",
+    "enumerate_random_features",
     "enumerate_stabilities",
     "enumerate_violations",
     "focus",

@@ -38,7 +38,8 @@ def parameter(
 ) -> Any:
     """A numeric field with its closed range and one line of documentation.
 
-    flags: `open_low` (low itself is excluded), `infinite` (inf allowed), `integer`, `words` (allowed in place of a number).
+    flags: `open_low` (low itself is excluded), `infinite` (inf allowed), `integer`, `words` (allowed in place of a number), `optional` (None may
+    stay None: another parameter stands for it).
     """
     return eqx.field(
         default=default, converter=number, metadata=dict(low=low, high=high, doc=doc, numeric=True, **flags)
@@ -274,8 +275,12 @@ class FeatureModel(Model):
     """
 
     alpha: Number | None = parameter(None, low=0.0, doc="patterns per feature, P/N")
-    alpha_D: Number | None = parameter(None, low=0.0, open_low=True, doc="inputs per feature, D/N")
-    alpha_T: Number | None = parameter(None, low=0.0, open_low=True, doc="patterns per input, P/D")
+    alpha_D: Number | None = parameter(
+        None, low=0.0, open_low=True, optional=True, doc="inputs per feature, D/N"
+    )
+    alpha_T: Number | None = parameter(
+        None, low=0.0, open_low=True, optional=True, doc="patterns per input, P/D"
+    )
     activation: Any = eqx.field(
         default="sign",
         converter=as_activation,
@@ -322,7 +327,9 @@ class RandomFeaturesERM(FeatureModel):
         converter=as_loss,
         metadata=dict(choices=tuple(LOSSES), own=(Loss,), numeric=False, doc="loss of a pattern"),
     )
-    lam: Number | None = parameter(None, low=0.0, doc="strength of the penalty lam |w|^2/2 (margin: not used)")
+    lam: Number | None = parameter(
+        None, low=0.0, doc="strength of the penalty lam |w|^2/2 (margin: not used)"
+    )
     rho: Number = parameter(1.0, low=0.0, high=1.0, doc="correlation of the labels with the teacher's field")
     noise: Number = parameter(0.0, low=0.0, doc="variance of noise added to the teacher's field")
     task: str = choice("sign", "linear", doc="labels +-1, or real ones")

@@ -101,6 +101,8 @@ def plain_parameters(model: Model, arrays: tuple[str, ...] = ()) -> dict[str, An
     plain: dict[str, Any] = {}
     for field in dataclasses.fields(model):
         name, value = field.name, getattr(model, field.name)
+        if value is None and field.metadata.get("optional"):
+            continue
         if value is None:
             raise ValueError(f"{name} is missing: a simulation of {model.name} needs {name}=...")
         if isinstance(value, str) or value is INFINITE:

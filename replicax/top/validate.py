@@ -17,8 +17,9 @@ import numpy as np
 
 from replicax.answers.solve import solve
 from replicax.answers.status import CODE, STATUSES
-from replicax.simulation import Statistic
-from replicax.theory.models import RecurrentNetwork
+from replicax.simulation import Statistic, number_of_patterns
+from replicax.simulation.random_features import number_of_inputs
+from replicax.theory.models import RandomFeatures, RecurrentNetwork
 from replicax.top.finite_size import (
     Measured,
     default_sizes,
@@ -110,6 +111,7 @@ def validate(
                           extrapolated in 1/N; for beta <= 1.5 also energy, q of Metropolis chains at N = 500;
                           first-moment: (1/N) log E Z, exact at every N
     symmetric-perceptron  phi and first-moment
+    random-features       binary weights: phi, q, p, r, eps_bary, extrapolated; real features, theory at P/N and D/N
     recurrent-network     phi = (1/N) log E Z (finite beta: energy, entropy), exact at every N;
                           phi-typical = (1/N) E log Z, extrapolated, where the theory is typical too
                           (beta = inf, eta = 0, no field, Gaussian couplings)
@@ -134,7 +136,8 @@ def validate(
     chosen = {name: {k: v for k, v in options.items() if k in run} for name, run in known.items()}
     rows: list[Row] = []
     if "enumeration" in algorithms:
-        rows_of = _network if isinstance(model, RecurrentNetwork) else _perceptron
+        kinds = {RecurrentNetwork: _network, RandomFeatures: _features}
+        rows_of = kinds.get(type(model), _perceptron)
         rows += rows_of(model, plain, N, samples, key, sizes, chosen["enumeration"])
     if "metropolis" in algorithms:  # N and samples are those of the enumeration where both run
         rows += _chains(model, key, (given if algorithm else {}) | chosen["metropolis"])
@@ -164,6 +167,32 @@ def _perceptron(
     return rows
 
 
+def _features(model: Any, plain: Any, N: Any, samples: Any, key: Any, sizes: Any, options: Any) -> list[Row]:
+    """Enumeration of binary weights on random features; theory of size N at P/N and D/N."""
+    sizes = _descending((int(N or 17), 13, 9) if sizes is None else sizes)
+    samples = 600 if samples is None else int(samples)
+    beta, points, measured = plain["beta"], [], []
+    names = ["phi", "q", "p", *(("r", "eps_bary") if model.labels == "teacher" else ())]
+    names += ["energy", "entropy"] if beta < math.inf else []
+    for n in sizes:
+        count = number_of_samples(samples, n, sizes[0])
+        run = simulate(model, "enumeration", N=n, samples=count, key=seed_of(key, n), **options)
+        solved = run["solved"].mean if beta == math.inf else 1.0
+        measured.append(Measured(n, dict(run), run["first_moment"], solved))
+        D = number_of_inputs(n, plain["alpha"], plain.get("alpha_D"), plain.get("alpha_T"))
+        points.append((number_of_patterns(n, plain["alpha"]) / n, D / n))
+    points.append((plain["alpha"], float(model.inputs)))
+    alpha, inputs = np.array(points).T
+    theory, notes = _theory(dataclasses.replace(model, alpha=alpha, alpha_D=inputs, alpha_T=None))
+    rows = []
+    for name in names:
+        seen = [m.observables[name] for m in measured]
+        finite = theory[name][:-1]
+        rows += [_row(name, t, x, n, "") for t, x, n in zip(finite, seen, sizes)]
+        rows.append(_limit(name, float(theory[name][-1]), finite, measured, seen, notes[-1], beta))
+    return rows
+
+
 def _descending(sizes: Any) -> tuple[int, ...]:
     return tuple(sorted({int(n) for n in np.atleast_1d(sizes)}, reverse=True))
 
@@ -177,7 +206,11 @@ def _row(name: str, theory: Any, x: Statistic, N: int, note: str, exact: bool = 
 def _theories(model: Any, points: Sequence[tuple[float, float]]) -> tuple[dict[str, np.ndarray], list[str]]:
     """Observables of the model at (alpha, kappa) points, and why they do not hold ("" where they do)."""
     alpha, kappa = np.array(points, float).T
-    solution = solve(dataclasses.replace(model, alpha=alpha, kappa=kappa))
+    return _theory(dataclasses.replace(model, alpha=alpha, kappa=kappa))
+
+
+def _theory(models: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+    solution = solve(models)
     code = np.asarray(solution.code)
     table = {k: np.asarray(v, float) for k, v in solution.table().items() if k != "status"}
     return table, ["" if c == CODE["ok"] else f"theory: {STATUSES[c]}" for c in code]

@@ -4,10 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from replicax.simulation import Statistic, enumerate_fixed_points, enumerate_perceptron, metropolis_perceptron
+from replicax.simulation import (
+    Statistic,
+    enumerate_fixed_points,
+    enumerate_perceptron,
+    enumerate_random_features,
+    metropolis_perceptron,
+)
 from replicax.simulation.enumeration import MAX_N
 from replicax.simulation.fixed_points import MAX_N as MAX_N_NETWORK
 from replicax.simulation.instances import PATTERNS
+from replicax.simulation.random_features import FEATURES
 from replicax.top.runs import KEY, Run, enter, integer
 
 
@@ -32,6 +39,17 @@ _ENUMERATE_NETWORK = dict(
     key=KEY,
     strict=_STRICT_NETWORK,
 )
+_ENUMERATE_FEATURES = dict(
+    N=integer(17, 1, MAX_N, "number of features; the time doubles with each"),
+    samples=integer(100, 1, np.inf, "number of instances"),
+    key=KEY,
+    inputs=dict(default=PATTERNS[0], choices=PATTERNS, numeric=False, doc="law of the inputs"),
+    features=dict(
+        default=FEATURES[0], choices=FEATURES, numeric=False, doc="features, or Gaussian equivalents"
+    ),
+    tests=integer(1000, 1, np.inf, "fresh inputs for the test error"),
+    strict=_STRICT,
+)
 _METROPOLIS = dict(
     N=integer(500, 1, 2**20, "number of weights"),
     samples=integer(8, 1, np.inf, "number of instances"),
@@ -49,6 +67,7 @@ enter(
     {
         "binary-perceptron": Run(enumerate_perceptron, _ENUMERATE),
         "symmetric-perceptron": Run(enumerate_perceptron, _ENUMERATE),
+        "random-features": Run(enumerate_random_features, _ENUMERATE_FEATURES),
         "recurrent-network": Run(_network, _ENUMERATE_NETWORK, arrays=("J_D",)),
     },
 )
