@@ -25,7 +25,7 @@ from replicax.vocabulary.levels import Level, Moments, is_frozen, tower
 
 _SEEDS = ((1.0, 1.0, 1.0), (0.3, 3.0, 0.7), (2.0, 0.3, 0.5), (0.1, 10.0, 0.3), (1.0, 30.0, 0.1))
 
-#: variance that takes the place of q0^ = 0, where its square root has no derivative
+#: variance that takes the place of q0^ = 0, where its square root has no derivative (at y = inf the site depends on that root itself: less)
 _NO_FIELD = 1e-16
 
 
@@ -94,7 +94,7 @@ class AnyReference(Followed):
 
     def _site(self, outer: Array, inner: Array, field: Array, n: int) -> dict[str, Array]:
         """Moments of t = tanh(sqrt(q0^) z + sqrt(q1^-q0^) v + S^ W~) under the tilted measure, which is even in z."""
-        y, steep = self.y, jnp.sqrt(outer + _NO_FIELD)
+        y, steep = self.y, jnp.sqrt(outer + (1e-14 if self.frozen else 1.0) * _NO_FIELD)
         width = 1.0 / (steep if self.frozen else steep * (1.0 + y))
         rule = gaussian_rule(
             (jnp.zeros(()),), (width,), n, even=True, moving=self.frozen
@@ -103,20 +103,20 @@ class AnyReference(Followed):
         terminal = self.model.prior.terminal(jnp.zeros(()))
         levels = lambda h: (Level((inner * jnp.ones_like(h),), y),)
         sides = jnp.ones((1, 1)) if self.frozen else jnp.array([[1.0], [-1.0]])  # y = inf: W~ = sign z
-        h = steep * rule.nodes + field * sides
+        h = (steep * rule.nodes)[None] + field * sides
         out = tower(terminal, levels(h), n, (h,))
         if self.frozen:
             share, value = jnp.ones_like(h), out.value[0]
         else:
             exponent = y * out.value
             top = lax.stop_gradient(jnp.max(exponent, 0))
-            share = jnp.exp(exponent - top)
+            share = jnp.exp(exponent - top[None])
             total = jnp.sum(share, 0)
-            share, value = share / total, (jnp.log(total) + top) / y
+            share, value = share / total[None], (jnp.log(total) + top) / y
         average = lambda values: mean(jnp.sum(share * values, 0))
         (t,) = out.score
         centre = jnp.sum(share * t, 0)
-        gap, q0 = average(out.gap[0][0] + (t - centre) ** 2), mean(centre**2)
+        gap, q0 = average(out.gap[0][0] + (t - centre[None]) ** 2), mean(centre**2)
         if self.frozen:  # the score jumps by 2 t(0+) where z changes sign, see `levels._crossing`
             edge = field + jnp.full((1,), 1e-13)
             gap = gap + 2.0 * tower(terminal, levels(edge), n, (edge,)).score[0][0] / (
@@ -178,7 +178,8 @@ class AnyReference(Followed):
         site, factor, inner = state.parts["site"], state.parts["factor"], state.parts["inner"]
         alpha, dq = jnp.asarray(self.model.weight, float), site["gap"]
         moved = inner * site["complement"] + alpha * dq * factor.hessian[0][0]
-        return site["fluctuation"] + alpha * factor.fluctuation - 0.5 * moved
+        either = jnp.where(state.parts["outer"] > 0, 0.0, np.log(2.0))  # without patterns no field tells the sign of the reference
+        return site["fluctuation"] + alpha * factor.fluctuation - 0.5 * moved + either
 
     def inside(self, state: State, edge: float = 1e-12) -> Array:
         """At y = inf the reference takes the sign of the field where S^ > 0 only (else: `Displaced`)."""
@@ -211,7 +212,7 @@ class Displaced(Bipartite):
 
     def _references(self, q_hat: Array, tilt: Array, n: int) -> tuple[Array, Array, Array]:
         """S, E|t| - S and E log 2cosh(c t)."""
-        steep = jnp.sqrt(q_hat + _NO_FIELD)
+        steep = jnp.sqrt(q_hat + 1e-14 * _NO_FIELD)
         rule = gaussian_rule((jnp.zeros(()),), (1.0 / ((1.0 + tilt) * steep),), n, even=True, moving=True)
         t = jnp.tanh(steep * rule.nodes)
         mean = lambda values: jnp.sum(rule.weights * values)

@@ -14,7 +14,7 @@ from replicax.numerics.roots import newton
 from replicax.theory.free_entropy import FAR, Problem, State
 
 #: numbers of replicas at which S_E is looked at first
-_SCAN = np.geomspace(2.0, 3000.0, 12)
+_SCAN = np.geomspace(2.0, 3000.0, 24)
 
 
 class AtZeroComplexity(Problem):

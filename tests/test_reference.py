@@ -1,0 +1,124 @@
+"""Local entropies around a reference that is any configuration: limits, derivatives, enumeration, and y* (figures of the specification)."""
+
+from math import comb
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import replicax as rx
+
+
+def around(**control):
+    return rx.LocalEntropy(ensemble="reference", **control)
+
+
+def entropy(d):
+    return -d * np.log(d) - (1 - d) * np.log1p(-d)
+
+
+def test_one_replica_is_a_solution_and_its_neighbours():
+    """y = 1: Phi = phi_RS + h(d), any alpha and kappa."""
+    alpha, kappa, d = np.array([0.4, 0.2, 0.7]), np.array([0.0, 0.5, -0.4]), np.array([0.2, 0.1, 0.3])
+    model = rx.BinaryPerceptron(alpha=alpha, kappa=kappa)
+    solution = rx.solve(model, around(d=d, y=1.0))
+    assert np.all(solution.converged)
+    assert np.max(np.abs(solution.phi - rx.solve(model).phi - entropy(d))) < 1e-11
+    assert np.max(np.abs(solution.S_E + solution.S_I - solution.phi)) < 1e-11
+
+
+@pytest.mark.slow
+def test_without_patterns_it_is_the_ball():
+    d = np.array([0.05, 0.3])
+    for y in (4.0, np.inf):
+        solution = rx.solve(rx.BinaryPerceptron(alpha=0.0), around(d=d, y=y))
+        assert np.all(solution.converged)
+        assert np.max(np.abs(solution.S_I - entropy(d))) < 1e-12
+        assert np.max(np.abs(solution.S_E - np.log(2.0))) < 1e-10
+
+
+def test_derivatives():
+    """S_I = dPhi/dy and slope = d phi/dd against finite differences of phi itself."""
+    model = rx.BinaryPerceptron(alpha=0.6, kappa=0.1)
+    phi = lambda d, y: rx.solve(model, around(d=d, y=y)).phi
+    here, h = rx.solve(model, around(d=0.05, y=6.0)), 1e-4
+    y, d = 6.0 + np.array([-h, h]), 0.05 + 1e-5 * np.array([-1, 1])
+    assert abs(np.diff(y * phi(0.05, y))[0] / (2 * h) - here.S_I) < 1e-8
+    assert abs(np.diff(phi(d, 6.0))[0] / 2e-5 - here.slope) < 1e-6
+
+
+@pytest.mark.slow
+def test_many_replicas_approach_the_limit():
+    """phi(y) = phi(inf) + S_E(inf)/y + O(1/y^2), also for references so far away that every solution has one."""
+    d, y = np.array([[0.2], [0.45]]), np.array([1000.0, 2000.0])
+    model = rx.BinaryPerceptron(alpha=0.4)
+    limit, many = rx.solve(model, around(d=d[:, 0], y=np.inf)), rx.solve(model, around(d=d, y=y))
+    assert np.all(limit.converged) and np.all(many.converged)
+    for quantity in (many.S_E, y * (many.phi - limit.phi[:, None])):
+        assert np.max(np.abs(2 * quantity[:, 1] - quantity[:, 0] - limit.S_E)) < 2e-5
+    assert limit.slope[1] == 0.0 and abs(limit.phi[1] - rx.solve(model).phi) < 1e-13
+    assert abs(limit.phi[0] - 0.37265494) < 1e-8 and abs(limit.order.q1[0] - 0.3886121) < 1e-7
+
+
+def test_enumeration():
+    """(1/N) <log sum_W~ n(W~)^y> over Gaussian patterns of N = 10 and 14, extrapolated in 1/N (alpha = 0.5, d = 1/10 .. not a multiple: d = 0.2)."""
+    rng, d, y = np.random.default_rng(5), 0.2, 2
+    means = {}
+    for N, samples in ((10, 600), (15, 60)):
+        W = 1.0 - 2.0 * ((np.arange(2**N)[:, None] >> np.arange(N)) & 1)
+        values = []
+        for _ in range(samples):
+            X = rng.standard_normal((2 * N // 5, N))
+            solutions = np.all(W @ X.T >= 0, axis=1)
+            count = np.zeros(2**N)
+            for s in W[solutions]:
+                count += np.abs(W @ s - N * (1 - 2 * d)) < 0.5
+            values.append(np.log(np.sum(count**y)) / N if count.any() else np.nan)
+        values = np.asarray(values)
+        shift = np.log(2) + y * np.log(comb(N, round(d * N))) / N
+        means[N] = (np.nanmean(values) - shift, np.nanstd(values) / np.sqrt(samples))
+    (a, ea), (b, eb) = means[10], means[15]
+    theory = rx.solve(rx.BinaryPerceptron(alpha=0.4), around(d=d, y=float(y)))
+    excess = float(y * theory.phi - np.log(2) - y * entropy(d))
+    linear = b + (b - a) * 10 / 5  # 1/N -> 0 through N = 10 and 15
+    assert abs(linear - excess) < 4 * np.hypot(3 * eb, 2 * ea) + 0.01
+    assert abs(b - excess) < 0.03
+
+
+@pytest.mark.slow
+def test_zero_complexity():
+    """y* and S_I there (specification), and S_E of a solution at that y."""
+    alpha = np.array([0.4, 0.6, 0.6, 0.7, 0.75, 0.75])
+    d = np.array([0.05, 0.01, 0.1, 0.04, 0.01, 0.05])
+    star = rx.solve(rx.BinaryPerceptron(alpha=alpha), around(d=d, y="star"))
+    assert np.all(star.converged)
+    expected = np.array([40.730, 20.797, 44.760, 10.222, 6.1419, 15.319])
+    assert np.max(np.abs(star.y / expected - 1)) < 1e-4
+    inner = np.array([0.184112, 0.048992, 0.177984, 0.067756, 0.016536, 0.045506])
+    assert np.max(np.abs(star.S_I - inner)) < 1e-6
+    again = rx.solve(rx.BinaryPerceptron(alpha=alpha), around(d=d, y=star.y))
+    assert np.max(np.abs(again.S_E)) < 1e-8 and np.max(np.abs(again.S_I - star.S_I)) < 1e-9
+
+
+@pytest.mark.slow
+def test_slope_along_zero_complexity():
+    model = rx.BinaryPerceptron(alpha=0.6)
+    d = 0.05 + 1e-4 * np.array([-1.0, 0.0, 1.0])
+    curve = rx.solve(model, around(d=d, y="star"))
+    assert abs((curve.S_I[2] - curve.S_I[0]) / 2e-4 - curve.slope[1]) < 1e-6
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="ensemble"):
+        rx.solve(rx.SphericalPerceptron(alpha=0.5), around(d=0.1))
+    with pytest.raises(ValueError, match="ensemble"):
+        rx.LocalEntropy(d=0.1, ensemble="nothing")
+
+
+@pytest.mark.slow
+def test_gradient():
+    """d phi/d alpha by implicit differentiation against a difference."""
+    phi = lambda a: rx.solve(rx.BinaryPerceptron(alpha=a), around(d=0.1, y=3.0)).phi
+    difference = (phi(jnp.asarray(0.5 + 1e-5)) - phi(jnp.asarray(0.5 - 1e-5))) / 2e-5
+    assert abs(jax.grad(phi)(0.5) - difference) < 1e-7
