@@ -166,9 +166,8 @@ def batched(
         again = np.flatnonzero(np.asarray(refine(answer)))
         if again.size:
             pick = lambda tree: jax.tree.map(lambda x: np.asarray(x)[again], tree)
-            better = _in_blocks(
-                kernel, pick(flat), pick(starts), again.size, _REFINED, max(BLOCKS[0], largest // _REFINED**2)
-            )
+            smaller = min(largest, max(BLOCKS[0], largest // _REFINED**2))
+            better = _in_blocks(kernel, pick(flat), pick(starts), again.size, _REFINED, smaller)
             answer = jax.tree.map(lambda a, b: _replace(a, again, b), answer, better)
     return jax.tree.map(lambda x: jnp.asarray(x.reshape(shape + x.shape[1:])), answer)
 
@@ -181,10 +180,11 @@ def _replace(array: np.ndarray, index: np.ndarray, values: np.ndarray) -> np.nda
 
 def _in_blocks(kernel: Any, flat: Any, starts: Any, size: int, refinement: int, largest: int) -> Any:
     parts = []
-    largest = max(b for b in BLOCKS if b <= largest)
+    sizes = BLOCKS if largest >= BLOCKS[0] else (1,)
+    largest = max(b for b in sizes if b <= largest)
     for begin in range(0, size, largest):
         index = np.arange(begin, min(size, begin + largest))
-        block = next(b for b in BLOCKS if b >= index.size)
+        block = next(b for b in sizes if b >= index.size)
         padded = np.concatenate([index, np.full(block - index.size, index[-1])])
         out = _compiled(
             kernel,
@@ -199,6 +199,9 @@ def _in_blocks(kernel: Any, flat: Any, starts: Any, size: int, refinement: int, 
 
 @eqx.filter_jit
 def _compiled(kernel: Any, flat: Any, starts: Any, refinement: int, size: int) -> Any:
+    if size == 1:  # searches take their own branches: a batch would take both
+        one = kernel(*jax.tree.map(lambda x: x[0], (flat, starts)), refinement)
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], one)
     point = jax.vmap(lambda p, s: kernel(p, s, refinement), axis_size=size)
     return point(flat, starts)
 

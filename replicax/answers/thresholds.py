@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from replicax.answers.solve import batched, find_root, require_float64
+from replicax.answers.solve import BLOCKS, batched, find_root, require_float64
 from replicax.answers.status import CODE, status_text
 from replicax.theory.ansatz import RS
 from replicax.theory.free_entropy import Problem, State
@@ -97,13 +97,18 @@ class Definition(NamedTuple):
 
 
 class Explicit(NamedTuple):
-    """A threshold in closed form, or the root of one explicit function: find(model, options, n) -> (value, columns, residual, converged)."""
+    """A threshold in closed form, or with a search of its own: find(model, options, n) -> (value, columns, residual, converged).
+
+    largest_block: points in one compiled batch (1: a search that takes its own branches); failure: the status where nothing is found.
+    """
 
     parameter: str
     find: Callable[[Any, Options, int], tuple[Array, dict[str, Array], Array, Array]]
     status: Callable[[Any, Array], Array] = lambda model, value: jnp.asarray(CODE["ok"])
     needs: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, Any]] = {}
+    largest_block: int = BLOCKS[-1]
+    failure: str = "no solution"
 
 
 class System(NamedTuple):
@@ -197,13 +202,15 @@ def threshold(model: Any, name: str, **options: Any) -> Threshold:
             lambda m: getattr(m, solved), model, None, is_leaf=lambda x: x is INFINITE or x is given
         )
     kernel = _Kernel(name, definition, words)
-    return batched(kernel, (model, numbers), None, refine=lambda t: t.code == CODE["not converged"])
+    largest = definition.largest_block if isinstance(definition, Explicit) else BLOCKS[-1]
+    lost = lambda t: t.code == CODE["not converged"]
+    return batched(kernel, (model, numbers), None, refine=lost, largest=largest)
 
 
 def _checked(
     given: Mapping[str, Any], definition: AnyDefinition, name: str
 ) -> tuple[tuple[tuple[str, Any], ...], Options]:
-    """Options with their defaults: words and integers (they select the compiled program), and numbers."""
+    """Options with their defaults: words (they select the compiled program), and numbers."""
     known = definition.options
     for option in given:
         if option not in known:
@@ -220,8 +227,6 @@ def _checked(
             check_parameter(option, value, meta)
         if "choices" in meta or value is None or value is INFINITE or isinstance(value, str):
             words.append((option, value))
-        elif meta.get("integer"):
-            words.append((option, int(value)))
         else:
             numbers[option] = value
     return tuple(words), numbers
@@ -245,7 +250,8 @@ class _Kernel(NamedTuple):
         options = {**dict(self.words), **numbers}
         if isinstance(self.definition, Explicit):
             value, columns, residual, converged = self.definition.find(model, options, 128 * refinement)
-            code = jnp.where(converged, self.definition.status(model, value), CODE["no solution"])
+            failure = CODE[self.definition.failure]
+            code = jnp.where(converged, self.definition.status(model, value), failure)
             return self._answer(model, value, columns, code, converged, residual)
         system = self.definition.system(model, options)
         n = system.nodes * refinement

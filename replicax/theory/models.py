@@ -69,7 +69,7 @@ def check_parameter(name: str, value: Any, meta) -> None:
     x = np.asarray(value)
     if x.dtype.kind not in "fiub":
         raise ValueError(f"{name} = {value!r}: expected a number in {allowed_range(meta)}")
-    bad = np.isnan(x) | (x < meta["low"]) | (x > meta["high"])
+    bad = np.isnan(x) | (x < meta["low"]) | (np.isfinite(x) & (x > meta["high"]))
     if meta.get("open_low"):
         bad = bad | (x == meta["low"])
     if not meta.get("infinite"):

@@ -1,0 +1,192 @@
+r"""Replica symmetry breaking on the sphere, step by step: minima over ladders of overlaps.
+
+The free entropy of k steps is a minimum over the q_i and m_i (vocabulary/ladder.py), with ordered values.  Coordinates are the logarithms of the
+increments; the minimum of k steps, with one step interpolated into it, is where the minimum of k+1 steps is looked for.  Coarse
+nodes find the minimum and the curvatures, full nodes move it by a few steps.
+"""
+
+import abc
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from replicax.numerics.minimise import Minimum, minimise, polish
+from replicax.numerics.quadrature import RANGE
+from replicax.numerics.roots import Root, implicit_root
+from replicax.vocabulary.ladder import Ladder
+
+#: from one step to two: logarithms of how much closer to q_k the second overlap lies, and of how much larger its replica number is
+_SECOND = ((-2.3, 2.0), (-3.9, 2.3), (-5.5, 2.6), (-7.5, 3.0))
+
+
+#: a further step lowers the value by more than this part of what the one before did; a value is known to this part
+_WORTH, _NOTHING = 1e-6, 1e-8
+_TRIES = 4
+
+
+class Landscape(eqx.Module):
+    """What is minimised over ladders of at most `most` steps.
+
+    Coordinates (2 most + ends,): logs of D_k, D_{k-1}, .. in units of q_0; logs of the increments of m_k, m_{k-1}, ..; then what else there is.
+    """
+
+    most: eqx.AbstractVar[int]
+    #: coordinates beyond the steps
+    ends: ClassVar[int] = 0
+    #: m_k < 1, or unbounded
+    bounded: ClassVar[bool] = False
+
+    nodes: ClassVar[int] = 64
+    coarse: ClassVar[int] = 36
+
+    @abc.abstractmethod
+    def ladder(self, x: Array, count: Array) -> Ladder:
+        """The ladder at coordinates x, of which the innermost `count` steps are there."""
+
+    @abc.abstractmethod
+    def value(self, ladder: Ladder, n: int) -> Array:
+        """What is minimised."""
+
+    @abc.abstractmethod
+    def symmetric(self) -> Array:
+        """The value without steps."""
+
+    @abc.abstractmethod
+    def first(self) -> Array:
+        """Coordinates from which the minimum of one step is found."""
+
+    def free(self, count: Array) -> Array:
+        """Which coordinates there are at `count` steps."""
+        present = jnp.arange(self.most) < count
+        return jnp.concatenate([present, present, jnp.ones(self.ends, bool)])
+
+    def increments(self, x: Array, count: Array) -> tuple[Array, Array]:
+        """(D_i/q_0, m_i), innermost first; absent ones are zero."""
+        present = jnp.arange(self.most) < count
+        steps = jnp.where(present, jnp.exp(x[: self.most]), 0.0)
+        rises = jnp.where(present, jnp.exp(x[self.most : 2 * self.most]), 0.0)
+        ms = jnp.cumsum(rises[::-1])[::-1]
+        return steps, ms / (1.0 + ms[0]) if self.bounded else ms
+
+    def minimum(self, start: Array, count: Array) -> Minimum:
+        free = self.free(count)
+        at = lambda n: lambda x: self.value(self.ladder(x, count), n)
+        coarse = minimise(at(self.coarse), start, free=free, tol=1e-9)
+        return polish(at(self.nodes), coarse, free=free)
+
+    def climb(self, count: Array) -> Minimum:
+        """The minima of 1, .., most steps, as far as `count`, row by row.
+
+        A step that is worth nothing (where the one before was) is a saddle in which two levels coincide: it is looked for again from other
+        starts, and has not converged if it is not found.
+        """
+        start = self.first()
+        size = start.shape[0]
+        blank = Minimum(
+            start, jnp.inf, jnp.inf, jnp.inf, jnp.zeros((size, size)), jnp.zeros((), int), jnp.zeros((), bool)
+        )
+        rows = jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x), (self.most, *jnp.shape(x))), blank)
+
+        def up(k: Array, s: tuple[Array, Minimum]) -> tuple[Array, Minimum]:
+            starts, rows = s
+            before = jnp.where(k > 0, rows.value[k - 1], self.symmetric())
+            gained = jnp.where(k > 1, rows.value[k - 2], self.symmetric()) - before
+            needed = jnp.where(k > 0, _WORTH * gained, -jnp.inf)
+
+            def again(t: tuple[Array, Minimum]) -> tuple[Array, Minimum]:
+                i, best = t
+                found = self.minimum(starts[i], k + 1)
+                better = found.value < best.value
+                return i + 1, jax.tree.map(lambda a, b: jnp.where(better, a, b), found, best)
+
+            def wanted(t: tuple[Array, Minimum]) -> Array:
+                return (t[0] < jnp.where(k > 0, _TRIES, 1)) & ~(before - t[1].value > needed)
+
+            _, found = lax.while_loop(wanted, again, (jnp.zeros((), int), blank))
+            nothing_left = gained < _NOTHING * (1.0 + jnp.abs(before))
+            worth = (before - found.value > needed) | nothing_left
+            found = found._replace(converged=found.converged & worth)
+            rows = jax.tree.map(lambda every, one: every.at[k].set(one), rows, found)
+            return self.next(found.x, k + 1), rows
+
+        starts = jnp.broadcast_to(start, (_TRIES, size))
+        return lax.fori_loop(0, count, up, (starts, rows))[1]
+
+    def next(self, x: Array, count: Array) -> Array:
+        """Where to look for the minimum of count + 1 steps, given that of `count`: the lowest interpolation first."""
+        usual = jnp.stack([self.regrown(x, count, keep, second) for second in _SECOND[:2] for keep in (0, 1)])
+        values = jax.vmap(lambda y: self.value(self.ladder(y, count + 1), self.coarse))(usual)
+        usual = usual[jnp.argsort(jnp.where(jnp.isfinite(values), values, jnp.inf))]
+        close = jnp.stack([self.regrown(x, count, 1, second) for second in _SECOND[2:]])
+        return jnp.concatenate([usual[:1], close, usual[1:]])[:_TRIES]
+
+    def regrown(self, x: Array, count: Array, keep: int, second: tuple[float, float]) -> Array:
+        """count + 1 steps: the outermost `keep` (fewer if they are all) stay; the others become one more, interpolated in their index, or
+        get a `second` one.
+        """
+        steps, ms = self.increments(x, count)
+        keep = jnp.minimum(keep, count - 1)
+        outwards = jnp.clip(count - 1 - jnp.arange(self.most), 0, self.most - 1)
+        # distances to q_k as parts of q_k, and replica numbers, in logarithms that keep them in their ranges; outermost first
+        distance = jnp.cumsum(steps)[outwards] / (1.0 + jnp.sum(steps))
+        alone = distance[jnp.clip(keep, 0, self.most - 1)]
+        closer = _logit(alone * jnp.exp(second[0])) - _logit(alone)
+        places = _interpolated(_logit(distance), count, keep, closer)
+        numbers = _logit(ms[outwards]) if self.bounded else jnp.log(ms[outwards])
+        numbers = _interpolated(numbers, count, keep, jnp.asarray(second[1]))
+        distance = jax.nn.sigmoid(places)
+        ms = jax.nn.sigmoid(numbers) if self.bounded else jnp.exp(numbers)
+        return self.coordinates(distance, ms, count + 1, x)
+
+    def coordinates(self, distance: Array, ms: Array, count: Array, x: Array) -> Array:
+        """Coordinates of `count` steps with these (q_k - q_i)/q_k, i = 0, 1, .., and m_1, m_2, ..; the rest as in x."""
+        inside = jnp.where(jnp.arange(self.most) == count - 1, 0.0, jnp.append(distance[1:], 0.0))
+        steps = jnp.log((distance - inside) / (1.0 - distance[0]))
+        ms = ms / (1.0 - ms[jnp.clip(count - 1, 0, self.most - 1)]) if self.bounded else ms
+        rises = jnp.log(ms - jnp.append(0.0, ms[:-1]))
+        inwards = jnp.clip(count - 1 - jnp.arange(self.most), 0, self.most - 1)
+        new = jnp.concatenate([steps[inwards], rises[inwards], x[2 * self.most :]])
+        return jnp.where(self.free(count), new, 0.0)
+
+    def stationary(self, x: Array, count: Array) -> Array:
+        """x as a function of the parameters: it moves with them (implicit function theorem)."""
+        free = self.free(count)
+        x = lax.stop_gradient(x)
+
+        def slope(y: Array) -> Array:
+            gradient = jax.grad(lambda z: self.value(self.ladder(z, count), self.nodes))(y)
+            return jnp.where(free, gradient, y - x)
+
+        done = lambda y: Root(y, jnp.zeros(()), jnp.zeros(()), jnp.ones((), bool))
+        return implicit_root(slope, done, x).x
+
+
+def _logit(x: Array) -> Array:
+    x = jnp.clip(x, 1e-300, 1.0 - 1e-12)
+    return jnp.log(x) - jnp.log1p(-x)
+
+
+def _interpolated(values: Array, count: Array, keep: Array, shift: Array) -> Array:
+    """values[keep:count] at (i + 1/2)/(their number), linearly at one more place; a single one gets a second one at `shift` from it."""
+    size = values.shape[0]
+    n = count - keep
+    index = jnp.arange(size)
+    t = (index - keep + 0.5) * n / (n + 1) - 0.5
+    i = jnp.clip(jnp.floor(t).astype(int), 0, jnp.maximum(n - 2, 0))
+    left = values[jnp.clip(keep + i, 0, size - 1)]
+    right = values[jnp.clip(jnp.minimum(keep + i + 1, count - 1), 0, size - 1)]
+    spread = left + (t - i) * (right - left)
+    single = values[jnp.clip(keep, 0, size - 1)] + shift * (index - keep)
+    return jnp.where(index < keep, values, jnp.where(n == 1, single, spread))
+
+
+def quadratic_tilt(h: Array, variance: Array, m: Array, response: Array) -> tuple[Array, Array, Array, Array]:
+    """`Pattern.tilt` of f = -h^2/(2 response) for h < 0, f = 0 for h > 0."""
+    gain = m * variance / response
+    below = h < 0
+    peak = jnp.where(below, -h / jnp.sqrt(variance) * gain / (1.0 + gain), 0.0)
+    spread = jnp.where(below, 1.0 / jnp.sqrt(1.0 + gain), 1.0)
+    return peak, spread, peak - RANGE, peak + RANGE

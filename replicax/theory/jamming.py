@@ -1,0 +1,83 @@
+r"""Jamming: where the solutions of the spherical perceptron vanish, within k steps of replica symmetry breaking.
+
+q_k -> 1, m_i = c_i (1 - q_k), and f_k = -h^2/2 below the margin:
+
+    alpha_J^(k)(kappa) = min over q_i, c_i of  entropic / (- energetic)          (vocabulary/ladder.py, with l_k = 1).
+
+k = 0 is the capacity of Gardner, J. Phys. A 21 (1988) 257, exact for kappa >= 0.  The number of contacts, constraints with Delta = kappa
+per weight, is alpha_J times the part of the gap distribution P_k that lies below 0; it tends to 1 for k -> inf.  Franz, Parisi, Sevelev,
+Urbani & Zamponi, SciPost Phys. 2 (2017) 019, arXiv:1702.06919.
+"""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from replicax.numerics.special import H, log_add_exp, log_H
+from replicax.theory.breaking import Landscape, quadratic_tilt
+from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic
+
+
+class Contact(Pattern):
+    """f_k = -h^2/2 + nudge for h < 0, else 0, with the first step in closed form."""
+
+    nudge: Array | float = 0.0
+
+    absorbs: ClassVar[bool] = True
+
+    def __call__(self, h: Array, ladder: Ladder) -> Array:
+        """(1/c) log[ H(-u) + e^(c nudge - h^2 c/(2(1 + cD))) (1 + cD)^(-1/2) H(u/(1 + cD)^(1/2)) ],  u = h/sqrt(D)."""
+        c, variance = ladder.ms[0], ladder.steps[0]
+        u, stretch = h / jnp.sqrt(variance), 1.0 + c * variance
+        touching = c * self.nudge - 0.5 * c * h**2 / stretch - 0.5 * jnp.log(stretch)
+        return log_add_exp(log_H(-u), touching + log_H(u / jnp.sqrt(stretch))) / c
+
+    def bends(self, ladder: Ladder) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        return (jnp.zeros(()),), (jnp.sqrt(ladder.steps[0]),)
+
+    def tilt(self, h: Array, variance: Array, m: Array, response: Array) -> tuple[Array, Array, Array, Array]:
+        return quadratic_tilt(h, variance, m, response)
+
+
+class Jamming(Landscape):
+    """alpha over the ladders that end at q_k = 1."""
+
+    kappa: Array
+    most: int = eqx.field(static=True)
+
+    def ladder(self, x: Array, count: Array) -> Ladder:
+        steps, ms = self.increments(x, count)
+        outer = 1.0 / (1.0 + jnp.sum(steps))
+        return Ladder(outer, steps * outer, ms, jnp.ones(()), count)
+
+    def value(self, ladder: Ladder, n: int) -> Array:
+        return entropic(ladder) / -energetic(ladder, Contact(), self.kappa, n)
+
+    def contacts(self, ladder: Ladder, n: int) -> Array:
+        """alpha <theta(-h)>_{P_k}: how the energetic term answers to a bonus for contacts."""
+        bonus = lambda nudge: energetic(ladder, Contact(nudge), self.kappa, n)
+        below, share = jax.jvp(bonus, (jnp.zeros(()),), (jnp.ones(()),))
+        return entropic(ladder) / -below * share
+
+    def symmetric(self) -> Array:
+        """1/E(kappa + z)_+^2: Gardner, J. Phys. A 21 (1988) 257."""
+        k = jnp.asarray(self.kappa, float)
+        density = jnp.exp(-0.5 * k * k) / jnp.sqrt(2.0 * jnp.pi)
+        return 1.0 / ((1.0 + k * k) * H(-k) + k * density)
+
+    def below(self) -> Array:
+        """The part of the gaps that lies below 0 without steps."""
+        return H(-jnp.asarray(self.kappa, float))
+
+    def first(self) -> Array:
+        """The lowest point of a wide scan of q_0 and c_1 (1 - q_0)."""
+        one = Jamming(self.kappa, 1)
+        places, gains = jnp.meshgrid(jnp.linspace(-13.0, 9.0, 34), jnp.linspace(-2.0, 9.0, 23))
+        distance = jax.nn.sigmoid(places.ravel())
+        tries = jnp.stack([places.ravel(), gains.ravel() - jnp.log(distance)], axis=1)
+        values = jax.vmap(lambda x: one.value(one.ladder(x, 1), self.coarse))(tries)
+        best = tries[jnp.nanargmin(values)]
+        return jnp.zeros(2 * self.most).at[0].set(best[0]).at[self.most].set(best[1])

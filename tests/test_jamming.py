@@ -1,0 +1,134 @@
+"""Jamming of the spherical perceptron against integrals written out by hand, published values and a synthetic sequence."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.optimize import minimize
+from scipy.special import erfc, log_ndtr
+
+import replicax as rx
+from replicax.answers.lines.jamming import limit
+from replicax.numerics.minimise import minimise, polish
+from replicax.numerics.stretched import stretched_grid, tabulate
+from replicax.theory.jamming import Jamming
+
+
+def one_step(x, kappa):
+    """alpha of one step at (logit(1 - q0), log c), by adaptive integration."""
+    gap, c = 1.0 / (1.0 + np.exp(-x[0])), np.exp(x[1])
+    q0, stretch = 1.0 - gap, 1.0 + c * gap
+
+    def inner(z):
+        h = np.sqrt(q0) * z - kappa
+        below = -0.5 * c * h * h / stretch - 0.5 * np.log(stretch) + log_ndtr(-h / np.sqrt(gap * stretch))
+        return np.logaddexp(log_ndtr(h / np.sqrt(gap)), below) / c * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
+
+    energetic = quad(inner, -12, 12, points=[kappa / np.sqrt(q0)], limit=400, epsabs=1e-13)[0]
+    return (np.log(stretch) / c + q0 / stretch) / 2.0 / -energetic
+
+
+@pytest.mark.parametrize(
+    "kappa", [pytest.param(-0.3, marks=pytest.mark.slow), -1.0, pytest.param(-2.7, marks=pytest.mark.slow)]
+)
+def test_one_step_is_the_minimum_of_the_functional(kappa):
+    landscape = Jamming(jnp.asarray(kappa), 1)
+    found = jax.jit(lambda: landscape.minimum(landscape.first(), jnp.asarray(1)))()
+    assert found.converged
+    assert float(found.value) == pytest.approx(one_step(found.x, kappa), rel=1e-10)
+    by_hand = minimize(one_step, np.asarray(found.x) + 0.05, (kappa,), "Nelder-Mead", tol=1e-9)
+    assert float(found.value) == pytest.approx(by_hand.fun, rel=1e-9)
+
+
+@pytest.mark.slow
+def test_two_steps_against_sums_on_a_fine_grid():
+    """kappa = -1, q = (0.6, 0.97), c = (19, 85): the second average as a plain sum."""
+    kappa, q0, d1, d2, c1, c2 = -1.0, 0.6, 0.37, 0.03, 19.0, 85.0
+    z = np.linspace(-9, 9, 6001)
+    weights = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi) * (z[1] - z[0])
+
+    def inner(h):
+        stretch = 1 + c2 * d2
+        below = -0.5 * c2 * h * h / stretch - 0.5 * np.log(stretch) + log_ndtr(-h / np.sqrt(d2 * stretch))
+        return np.logaddexp(log_ndtr(h / np.sqrt(d2)), below) / c2
+
+    outer = [
+        np.log(weights @ np.exp(c1 * inner(h + np.sqrt(d1) * z))) / c1 for h in np.sqrt(q0) * z[::10] - kappa
+    ]
+    energetic = 10 * weights[::10] @ np.array(outer)
+    l1 = 1 + c2 * d2
+    l0 = l1 + c1 * d1
+    alpha = (np.log(l1) / c2 + np.log(l0 / l1) / c1 + q0 / l0) / 2 / -energetic
+    landscape = Jamming(jnp.asarray(kappa), 3)
+    x = jnp.log(jnp.array([d2 / q0, d1 / q0, 1.0, c2 - c1, c1, 1.0]))
+    ours = [landscape.value(landscape.ladder(x, jnp.asarray(2)), n) for n in (36, 64)]
+    np.testing.assert_allclose(ours, alpha, rtol=3e-8)
+
+
+def test_limit_of_a_power_law():
+    k = np.arange(1, 2001)
+    tails = np.cumsum(((k + 0.5) ** -5.0)[::-1])[::-1]
+    value, error = limit(jnp.asarray(3.0 + 0.1 * tails[:8]))
+    assert abs(float(value) - 3.0) <= float(error) + 1e-9 and float(error) < 1e-8
+
+
+def test_tabulated_function_with_a_sharp_bend():
+    grid = stretched_grid(
+        (jnp.zeros(()), jnp.asarray(-0.3)), (jnp.asarray(1e-3), jnp.asarray(0.02)), -8.0, 8.0, 220
+    )
+    f = lambda h: jnp.sqrt(h * h + 1e-6) + jnp.arctan((h + 0.3) / 0.02)
+    h = jnp.linspace(-7.9, 7.9, 4001)
+    np.testing.assert_allclose(tabulate(f(grid.nodes), grid)(h), f(h), atol=2e-6)
+
+
+def test_minimum_of_a_valley_with_a_saddle():
+    rosenbrock = lambda x: (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2 + (x[2] ** 2 - 1) ** 2
+    found = minimise(rosenbrock, jnp.array([-1.2, 1.0, 1e-3]), tol=1e-14)
+    assert found.converged
+    np.testing.assert_allclose(np.abs(found.x), 1.0, atol=1e-5)
+    near = polish(lambda x: rosenbrock(x - 1e-4), found)
+    np.testing.assert_allclose(np.abs(near.x - 1e-4), 1.0, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kappa, k, alpha",
+    [(-1.0, 2, 12.28722222), (-2.0, 6, 124.72642941), (-2.5, 3, 507.849171), (-0.25, 4, 3.0248702)],
+)
+def test_table(kappa, k, alpha):
+    found = rx.threshold(rx.SphericalPerceptron(kappa=kappa), "jamming", k=k)
+    assert found.converged and float(found.value) == pytest.approx(alpha, rel=1e-8)
+
+
+@pytest.mark.slow
+def test_full_breaking_is_isostatic():
+    """The number of contacts tends to 1, from above, and alpha_J is bracketed (published values: none)."""
+    k = np.array([1.0, 3.0, 6.0, 8.0])
+    found = rx.threshold(rx.SphericalPerceptron(kappa=-1.0), "jamming", k=k)
+    np.testing.assert_allclose(found.contacts[:3], [1.2672, 1.0821, 1.0343], atol=1e-4)
+    assert np.all(np.diff(found.contacts) < 0) and found.contacts[-1] > 1
+    full = rx.threshold(rx.SphericalPerceptron(kappa=-1.0), "jamming", k=np.inf)
+    assert abs(full.value - 12.28058) < 3e-5 and full.error < 1e-5
+
+
+@pytest.mark.slow
+def test_margins_that_break_nothing():
+    found = rx.threshold(rx.SphericalPerceptron(kappa=np.array([0.0, 0.7])), "jamming", k=2)
+    capacity = rx.threshold(rx.SphericalPerceptron(kappa=np.array([0.0, 0.7])), "capacity").value
+    np.testing.assert_allclose(found.value, capacity, rtol=1e-12)
+    np.testing.assert_allclose(
+        found.contacts, capacity * 0.5 * erfc(-np.array([0.0, 0.7]) / np.sqrt(2)), rtol=1e-9
+    )
+
+
+@pytest.mark.slow
+def test_derivative_in_the_margin():
+    alpha = lambda kappa: rx.threshold(rx.SphericalPerceptron(kappa=kappa), "jamming", k=2).value
+    ends = alpha(np.array([-1.001, -0.999]))
+    assert float(jax.grad(alpha)(-1.0)) == pytest.approx(float(ends[1] - ends[0]) / 0.002, rel=1e-4)
+
+
+def test_bad_steps_are_refused():
+    with pytest.raises(ValueError, match=r"k = 2\.5 is outside"):
+        rx.threshold(rx.SphericalPerceptron(kappa=-1.0), "jamming", k=2.5)
