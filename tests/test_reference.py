@@ -51,11 +51,11 @@ def test_derivatives():
 @pytest.mark.slow
 def test_many_replicas_approach_the_limit():
     """phi(y) = phi(inf) + S_E(inf)/y + O(1/y^2), also for references so far away that every solution has one."""
-    d, y = np.array([[0.2], [0.45]]), np.array([1000.0, 2000.0])
+    d, y = np.array([0.2, 0.45]), np.array([1000.0, 2000.0])
     model = rx.BinaryPerceptron(alpha=0.4)
-    limit, many = rx.solve(model, around(d=d[:, 0], y=np.inf)), rx.solve(model, around(d=d, y=y))
+    limit, many = rx.solve(model, around(d=d, y=np.inf)), rx.solve(model, around(d=np.repeat(d, 2), y=np.tile(y, 2)))
     assert np.all(limit.converged) and np.all(many.converged)
-    for quantity in (many.S_E, y * (many.phi - limit.phi[:, None])):
+    for quantity in (many.S_E.reshape(2, 2), y * (many.phi.reshape(2, 2) - limit.phi[:, None])):
         assert np.max(np.abs(2 * quantity[:, 1] - quantity[:, 0] - limit.S_E)) < 2e-5
     assert limit.slope[1] == 0.0 and abs(limit.phi[1] - rx.solve(model).phi) < 1e-13
     assert abs(limit.phi[0] - 0.37265494) < 1e-8 and abs(limit.order.q1[0] - 0.3886121) < 1e-7

@@ -6,6 +6,8 @@ alpha-le: the smallest alpha at which the curve has a stationary point inside it
 
 a bordered system in (x, u, c, log alpha).  On the sphere the curve of y = inf first fails at its end q1 = q_RS, where the RS solution becomes
 unstable (de Almeida-Thouless).  Baldassi et al., arXiv:1509.05753; arXiv:2107.01163 (around maximum-margin solutions).
+
+alpha-u: where the curve S_E = 0 around any reference reconnects in the (d, q1) plane: the dense core separates from the large distances.
 """
 
 from collections.abc import Callable
@@ -24,7 +26,12 @@ from replicax.theory.ansatz import FranzParisi, LocalEntropy
 from replicax.theory.franz_parisi import Around
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
+from replicax.theory.reference import AnyReference
+from replicax.theory.zero_complexity import AtZeroComplexity
 from replicax.vocabulary.limits import INFINITE
+
+#: alpha (in units of that of alpha-le), distance (of the pair distance there, times 2) and y of the pinch
+_PINCHES = ((1.015, 1.02, 15.0), (1.03, 0.8, 12.0), (1.0, 1.3, 20.0))
 
 
 class Inflection(eqx.Module):
@@ -97,6 +104,75 @@ class Inflection(eqx.Module):
     def inside(self, x: Array, n: int) -> Array:
         problem, state = self._problem(x, n)
         return problem.inside(state) & ~problem.missing(state, n)
+
+
+class Reconnection(eqx.Module):
+    """A stationary point of S_E at S_E = 0 on the surface of saddles over (d, q1); coordinates: those of `AnyReference` (whose equation of
+    the control is left out), log y, the multipliers of its two equations, log alpha.
+    """
+
+    model: BinaryPerceptron
+
+    nodes: ClassVar[int] = 128
+
+    def value(self, x: Array) -> Array:
+        return jnp.exp(x[-1])
+
+    def absent(self, n: int) -> Array:
+        return jnp.zeros((), bool)
+
+    def _surface(self, alpha: Array, S: Array | float = 0.0) -> AtZeroComplexity:
+        return AtZeroComplexity(AnyReference(_with(self.model, alpha), jnp.ones(()), jnp.asarray(S), "S"))
+
+    def _equations(self, alpha: Array, n: int) -> Callable[[Array], tuple[Array, Array]]:
+        """z -> the two equations of the saddle, S_E/y."""
+
+        def equations(z: Array) -> tuple[Array, Array]:
+            first, second, _, left = self._surface(alpha).state(z, n).residual
+            return jnp.stack([first, second]), left
+
+        return equations
+
+    def starts(self) -> tuple[Array, ...]:
+        """Scaled from margin 0 by the overlap and load where local entropies cease to be monotone."""
+        (alpha, c), *_ = _dense_guesses(self.model, {})
+        found = []
+        for share, wider, y in _PINCHES:
+            load = jnp.log(share * alpha)
+            surface = self._surface(jnp.exp(load), 1.0 - wider * jax.nn.sigmoid(-c))
+            n = self.nodes // 4
+            family = surface.family.at_y(jnp.asarray(y))
+            x = newton(
+                lambda x: family.state(x, n).residual, jnp.stack(family.starts()), tol=1e-7, limit=FAR
+            ).x
+            z = jnp.append(x, jnp.log(y))
+            (along, slope) = jax.jacfwd(self._equations(jnp.exp(load), n))(z)
+            multipliers = jnp.linalg.lstsq(along.T, slope)[0]
+            found.append(lax.stop_gradient(jnp.concatenate([z, multipliers, load[None]])))
+        return tuple(found)
+
+    def state(self, x: Array, n: int) -> State:
+        z, multipliers, alpha = x[:4], x[4:6], jnp.exp(x[6])
+        equations = self._equations(alpha, n)
+
+        def lagrangian(z: Array) -> tuple[Array, tuple[Array, Array]]:
+            saddle, left = equations(z)
+            return left - multipliers @ saddle, (saddle, left)
+
+        slope, (saddle, left) = jax.grad(lagrangian, has_aux=True)(z)
+        return State({}, jnp.concatenate([saddle, left[None], slope]), {})
+
+    def columns(self, x: Array, n: int) -> dict[str, Array]:
+        surface = self._surface(self.value(x))
+        state = surface.state(x[:4], n)
+        site = state.parts["site"]
+        return dict(d=0.5 * site["far"], q1=site["q1"], y=state.parts["y"], phi=surface.phi(state, n))
+
+    def code(self, x: Array, n: int) -> Array:
+        return jnp.asarray(CODE["ok"])
+
+    def inside(self, x: Array, n: int) -> Array:
+        return x[3] > 0.0
 
 
 class MaximumMargin(Problem):
@@ -177,6 +253,14 @@ def _loss(model: BinaryPerceptron, options: Options) -> Inflection:
         return Inflection(model, options, _around_tightest, _tight_guesses, _distance_and_entropy)
     return Inflection(model, options, dense, _dense_guesses, overlap_and_entropy)
 
+
+def _reconnection(model: BinaryPerceptron, options: Options) -> Reconnection:
+    if model.labels != "random":
+        raise ValueError(f"labels = {model.labels}: alpha-u is that of random labels")
+    return Reconnection(model)
+
+
+define("alpha-u", BinaryPerceptron, System("alpha", _reconnection))
 
 _REFERENCE = dict(
     default="replicas",
