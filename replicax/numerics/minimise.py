@@ -143,15 +143,15 @@ def polish(
         value, gradient = value_and_gradient(x)
         return value, jnp.where(free, gradient, 0.0)
 
-    def advance(_: int, s: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+    def advance(_: Array, s: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         """Evaluate at the trial; keep it if it is better, otherwise halve the way to it."""
         x, trial, value, gradient = s
         there, slope_there = slope(trial)
         better = there <= value
-        step, _ = _direction(slope_there, near.hessian, jnp.asarray(radius))
+        onwards, _predicted = _direction(slope_there, near.hessian, jnp.asarray(radius))
         return (
             jnp.where(better, trial, x),
-            jnp.where(better, trial + step, 0.5 * (x + trial)),
+            jnp.where(better, trial + onwards, 0.5 * (x + trial)),
             jnp.where(better, there, value),
             jnp.where(better, slope_there, gradient),
         )

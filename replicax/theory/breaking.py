@@ -128,15 +128,15 @@ class Landscape(eqx.Module):
         get a `second` one.
         """
         steps, ms = self.increments(x, count)
-        keep = jnp.minimum(keep, count - 1)
+        kept = jnp.minimum(keep, count - 1)
         outwards = jnp.clip(count - 1 - jnp.arange(self.most), 0, self.most - 1)
         # distances to q_k as parts of q_k, and replica numbers, in logarithms that keep them in their ranges; outermost first
         distance = jnp.cumsum(steps)[outwards] / (1.0 + jnp.sum(steps))
-        alone = distance[jnp.clip(keep, 0, self.most - 1)]
+        alone = distance[jnp.clip(kept, 0, self.most - 1)]
         closer = _logit(alone * jnp.exp(second[0])) - _logit(alone)
-        places = _interpolated(_logit(distance), count, keep, closer)
+        places = _interpolated(_logit(distance), count, kept, closer)
         numbers = _logit(ms[outwards]) if self.bounded else jnp.log(ms[outwards])
-        numbers = _interpolated(numbers, count, keep, jnp.asarray(second[1]))
+        numbers = _interpolated(numbers, count, kept, jnp.asarray(second[1]))
         distance = jax.nn.sigmoid(places)
         ms = jax.nn.sigmoid(numbers) if self.bounded else jnp.exp(numbers)
         return self.coordinates(distance, ms, count + 1, x)
