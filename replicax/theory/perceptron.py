@@ -304,6 +304,11 @@ def has_weights(model: Any) -> bool:
 def _functional(model: Any, q: tuple, q_hat: tuple, ms: tuple, n: int) -> Array:
     if not has_weights(model):
         raise ValueError(f"{type(model).__name__} has no functional of these order parameters")
+    return Bipartite(model, ms).phi(State({}, jnp.zeros(0), dict(site=site_at(model, q, q_hat))), n)
+
+
+def site_at(model: Any, q: tuple, q_hat: tuple) -> Site:
+    """The site at overlaps q and conjugates of the user's choice (RS on the sphere: q_hat defaults to its stationary value)."""
     spherical = model.prior.norm == "spherical"
     if model.prior.norm == "free" or (spherical and len(q) > 1):
         raise ValueError("the functional off the saddle is given for weights w = +-1, and RS on the sphere")
@@ -316,5 +321,4 @@ def _functional(model: Any, q: tuple, q_hat: tuple, ms: tuple, n: int) -> Array:
     b = -0.5 * (1.0 + jnp.sqrt(1.0 + 4.0 * q_hat[0])) if spherical else jnp.zeros(())
     overlaps = (q[0], *(y - x for x, y in zip(q[:-1], q[1:])))
     conjugates = (q_hat[0], *(y - x for x, y in zip(q_hat[:-1], q_hat[1:])))
-    site = Site(conjugates, b, overlaps, 1.0 - q[-1], jnp.ones(()), jnp.zeros(()))
-    return Bipartite(model, ms).phi(State({}, jnp.zeros(0), dict(site=site)), n)
+    return Site(conjugates, b, overlaps, 1.0 - q[-1], jnp.ones(()), jnp.zeros(()))

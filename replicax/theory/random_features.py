@@ -13,17 +13,17 @@ import numpy as np
 from jax import Array, lax
 
 from replicax.numerics.roots import newton
-from replicax.theory.ansatz import RS, LocalEntropy, poses, require
+from replicax.theory.ansatz import RS, LocalEntropy, OneRSB, evaluates, poses, require
 from replicax.theory.free_entropy import FAR, Problem, State
-from replicax.theory.models import RandomFeatures
-from replicax.theory.perceptron import TINY, Bipartite, compare, named
+from replicax.theory.models import Number, RandomFeatures
+from replicax.theory.perceptron import TINY, Bipartite, compare, named, site_at
 from replicax.theory.replicas import Replicas
 from replicax.theory.zero_complexity import AtZeroComplexity
 from replicax.vocabulary.factors import SquaredHinge, WeightTerminal
 from replicax.vocabulary.levels import Terminal, is_frozen
 from replicax.vocabulary.limits import INFINITE, STAR
 from replicax.vocabulary.priors import Site, increments
-from replicax.vocabulary.projections import conjugates, entropy, entropy_at_order_one, project
+from replicax.vocabulary.projections import Projections, conjugates, entropy, entropy_at_order_one, project
 
 
 class Preactivations(NamedTuple):
@@ -260,3 +260,50 @@ def replicas(model: RandomFeatures, ansatz: LocalEntropy) -> tuple[Problem, ...]
     y = float("inf") if ansatz.y is INFINITE else jnp.ones(()) if ansatz.y is STAR else ansatz.y
     problem = ProjectedReplicas(model, (0.0, y), jnp.asarray(ansatz.overlap, float), ansatz.scale)
     return (AtZeroComplexity(problem) if ansatz.y is STAR else problem,)
+
+
+@evaluates(RS, RandomFeatures)
+def _rs_functional(
+    model: RandomFeatures,
+    ansatz: RS,
+    *,
+    q: Number,
+    p: Number,
+    p_d: Number,
+    r: Number = 0.0,
+    q_hat: Number | None = None,
+    nodes: int = 256,
+) -> Array:
+    """phi(q, q_hat, p, p_d, r); on the sphere q_hat defaults to its stationary value q/(1-q)^2."""
+    return _functional(model, (q,), (q_hat,), (p,), p_d, r, (0.0,), nodes)
+
+
+@evaluates(OneRSB, RandomFeatures)
+def _one_rsb_functional(
+    model: RandomFeatures,
+    ansatz: OneRSB,
+    *,
+    q0: Number,
+    q1: Number,
+    q0_hat: Number,
+    q1_hat: Number,
+    p0: Number,
+    p1: Number,
+    p_d: Number,
+    m: Number,
+    r: Number = 0.0,
+    nodes: int = 128,
+) -> Array:
+    """phi_1(q0, q1, q0_hat, q1_hat, p0, p1, p_d, r; m) per replica (binary weights)."""
+    ms = (0.0, jnp.asarray(m, float))
+    return _functional(model, (q0, q1), (q0_hat, q1_hat), (p0, p1), p_d, r, ms, nodes)
+
+
+def _functional(
+    model: RandomFeatures, q: tuple, q_hat: tuple, p: tuple, p_d: Number, r: Number, ms: tuple, n: int
+) -> Array:
+    p, r = tuple(jnp.asarray(x, float) for x in p), jnp.asarray(r, float)
+    w = (p[0] - r**2, *(y - x for x, y in zip(p[:-1], p[1:])))
+    found = Projections(w, jnp.asarray(p_d, float) - p[-1], r)
+    parts = dict(site=site_at(model, q, q_hat), found=found)
+    return Projected(model, ms).phi(State({}, jnp.zeros(0), parts), n)

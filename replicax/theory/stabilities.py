@@ -2,7 +2,9 @@ r"""P(Delta): the distribution of stabilities of a typical configuration, the fi
 
 Perceptrons (RS): with the cavity field h ~ N(0, q) and the weight e^w of the factor,
 
-    P(x) = e^{w(x)} E_h[ N(x; h, V) / f(h; V) ],   V = Q - q (Q = 1 for weights +-1 and on the sphere).
+    P(x) = e^{w(x)} E_h[ N(x; h, V) / f(h; V) ],   V = Q - q (Q = 1 for weights +-1 and on the sphere),
+
+under the tilt of the labels where a teacher made them; random features: with Q and V of the preactivations.
 
 Recurrent network: P(x) = w(x) N(x; J_D, 1)/Z (typical fixed points, no field, eta = 0, N = inf).
 """
@@ -16,6 +18,7 @@ from jax import Array
 
 from replicax.numerics.quadrature import gaussian_rule
 from replicax.theory.models import RecurrentNetwork
+from replicax.vocabulary.levels import Tilt
 from replicax.vocabulary.limits import INFINITE
 from replicax.vocabulary.recurrent import log_weight
 
@@ -31,20 +34,28 @@ def stability_density(model: Any, order: Any, x: Array) -> Array:
         raise ValueError("P(Delta) is known for replica-symmetric perceptrons and the recurrent network")
     if jnp.ndim(order.q) > 0:
         raise ValueError("P(Delta) is drawn for one solution at a time; use jax.vmap")
-    return jax.vmap(
-        lambda y: _density(model.factor, jnp.asarray(order.q, float), getattr(order, "Q", 1.0) - order.q, y)
-    )(x.ravel()).reshape(x.shape)
+    if hasattr(order, "M"):  # preactivations of random features
+        q, V, R = order.Q, order.V, order.M
+    else:
+        q, V, R = order.q, getattr(order, "Q", 1.0) - order.q, getattr(order, "R", 0.0)
+    q, V, R = (jnp.asarray(v, float) for v in (q, V, R))
+    labels = getattr(model, "labelling", None)
+    tilt = None if labels is None else labels.tilt(R, q, q - R**2)
+    return jax.vmap(lambda y: _density(model.factor, q, V, tilt, y))(x.ravel()).reshape(x.shape)
 
 
-def _density(factor: Any, q: Array, V: Array, x: Array) -> Array:
+def _density(factor: Any, q: Array, V: Array, tilt: Tilt | None, x: Array) -> Array:
     scale = jnp.sqrt(jnp.maximum(q, 1e-30))
     bends = factor.bends(V, 0.0)
     positions = (x / scale, *(b / scale for b in bends.positions))
     widths = (jnp.sqrt(V) / scale, *(w / scale for w in bends.widths))
+    if tilt is not None:
+        positions, widths = (*positions, *tilt.positions), (*widths, *tilt.widths)
     rule = gaussian_rule(positions, widths, _NODES)
     h = scale * rule.nodes
     exponent = (
         rule.log_weights
+        + (0.0 if tilt is None else tilt.density(rule.nodes)[0])
         - 0.5 * (x - h) ** 2 / V
         - 0.5 * jnp.log(V)
         - _LOG_SQRT_2PI

@@ -34,9 +34,9 @@ class Projections(NamedTuple):
     overlaps: tuple[Array, ...]
     complement: Array
     r: Array
-    gaps: tuple[Array, ...]
-    slopes: tuple[Array, ...]
-    ratios: tuple[Array, ...]
+    gaps: tuple[Array, ...] = ()
+    slopes: tuple[Array, ...] = ()
+    ratios: tuple[Array, ...] = ()
 
 
 def _step(m: float | Array) -> float | Array:
