@@ -27,6 +27,7 @@ from .local_entropy import local_entropy
 from .max_sum import max_sum
 from .metropolis import metropolis_perceptron, metropolis_series
 from .random_features import enumerate_random_features
+from .regression import regression
 from .relaxation import relaxation
 from .sbpi import cpr, sbpi
 from .sphere import langevin, sample_sphere, typical_solutions
@@ -62,6 +63,7 @@ __all__ = [
     "network_instances",
     "number_of_patterns",
     "perceptron_instances",
+    "regression",
     "relaxation",
     "replicated_sgd",
     "sample_sphere",

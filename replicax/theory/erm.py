@@ -211,7 +211,7 @@ def separable(alpha: Array, tau2: Array) -> Array:
     This is Candes & Sur, arXiv:1804.09753, 1/alpha_c = min_b E (Z - b U)_+^2 with U of density 2 N(u) H(-tau u/sqrt(1 - tau^2)): the average
     is (phi - sin phi cos phi)/(pi (1 - cos^2 phi/tau^2)) at b = cos phi/sqrt(tau^2 - cos^2 phi).
     """
-    some = alpha > 2.0
+    some = jnp.asarray(alpha, float) > 2.0
     angle = jnp.pi / jnp.where(some, alpha, 4.0)
     return ~some | (angle / jnp.tan(angle) <= tau2)
 

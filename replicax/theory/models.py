@@ -5,6 +5,7 @@ raises ValueError at construction, naming the argument, its value and the allowe
 """
 
 import dataclasses
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -39,7 +40,7 @@ def parameter(
     """A numeric field with its closed range and one line of documentation.
 
     flags: `open_low` (low itself is excluded), `infinite` (inf allowed), `integer`, `words` (allowed in place of a number), `optional` (None may
-    stay None: another parameter stands for it).
+    stay None: another parameter stands for it).  (Any field: `plain`, what a simulation is told of a value; ValueError: it cannot be.)
     """
     return eqx.field(
         default=default, converter=number, metadata=dict(low=low, high=high, doc=doc, numeric=True, **flags)
@@ -267,6 +268,17 @@ class RateNetwork(Model):
     s: Number = parameter(0.0, low=0.0, doc="self-coupling")
 
 
+def _word(what: str, known: Collection[str], name: Callable[[Any], str]) -> Callable[[Any], str]:
+    """What a simulation is told of one of the `known` things of the theory: its name."""
+
+    def tell(value: Any) -> str:
+        if name(value) not in known:
+            raise ValueError(f"{what} = {value} is not simulated: {', '.join(known)} are")
+        return name(value)
+
+    return tell
+
+
 class FeatureModel(Model):
     r"""What models on random features sigma(F^T x/sqrt(D)) have in common: D inputs, N features, P = alpha N patterns.
 
@@ -284,8 +296,14 @@ class FeatureModel(Model):
     activation: Any = eqx.field(
         default="sign",
         converter=as_activation,
-        metadata=dict(choices=tuple(NAMED), own=(ActivationName, Activation), numeric=False, doc="activation of the features"),
-    )  # fmt: skip
+        metadata=dict(
+            choices=tuple(NAMED),
+            own=(ActivationName, Activation),
+            numeric=False,
+            doc="activation of the features",
+            plain=_word("activation", NAMED, str),
+        ),
+    )
 
     def __check_init__(self) -> None:
         if (self.alpha_D is None) == (self.alpha_T is None):
@@ -325,15 +343,24 @@ class RandomFeaturesERM(FeatureModel):
     loss: Any = eqx.field(
         default="square",
         converter=as_loss,
-        metadata=dict(choices=tuple(LOSSES), own=(Loss,), numeric=False, doc="loss of a pattern"),
+        metadata=dict(
+            choices=tuple(LOSSES),
+            own=(Loss,),
+            numeric=False,
+            doc="loss of a pattern",
+            plain=_word("loss", LOSSES, lambda loss: loss.name),
+        ),
     )
     lam: Number | None = parameter(
-        None, low=0.0, doc="strength of the penalty lam |w|^2/2 (margin: not used)"
+        None, low=0.0, optional=True, doc="strength of the penalty lam |w|^2/2 (margin: not used)"
     )
     rho: Number = parameter(1.0, low=0.0, high=1.0, doc="correlation of the labels with the teacher's field")
     noise: Number = parameter(0.0, low=0.0, doc="variance of noise added to the teacher's field")
     task: str = choice("sign", "linear", doc="labels +-1, or real ones")
-    spectrum: Spectrum = eqx.field(default_factory=MarchenkoPastur)
+    spectrum: Spectrum = eqx.field(
+        default_factory=MarchenkoPastur,
+        metadata=dict(plain=_word("spectrum", ("MarchenkoPastur",), lambda x: type(x).__name__)),
+    )
 
     def __check_init__(self) -> None:
         if self.task == "linear" and getattr(self.loss, "margin", False):

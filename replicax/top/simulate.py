@@ -101,6 +101,7 @@ def plain_parameters(model: Model, arrays: tuple[str, ...] = ()) -> dict[str, An
     plain: dict[str, Any] = {}
     for field in dataclasses.fields(model):
         name, value = field.name, getattr(model, field.name)
+        value = field.metadata.get("plain", lambda x: x)(value)
         if value is None and field.metadata.get("optional"):
             continue
         if value is None:

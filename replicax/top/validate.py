@@ -50,6 +50,8 @@ MAX_BETA_METROPOLIS = 1.5
 #: 1.5, q 3.5 (pairs of a solution with itself weigh exp(-N phi): no power law at small N); beta = 2: phi 0.1,
 #: q 0.7. They are taken to grow with beta up to beta = 3
 _CURVATURE = {"q": (4.0, 40.0)}
+#: of minima on features, in units of the observable; and training errors below this are seen too rarely to have an error bar
+_BEND, _RARE = 100.0, 0.01
 _MAX_SPREAD = 1.5  # standard deviation / mean of Z up to which the mean of a few hundred samples is Gaussian
 
 
@@ -112,6 +114,7 @@ def validate(
                           first-moment: (1/N) log E Z, exact at every N
     symmetric-perceptron  phi and first-moment
     random-features       binary weights: phi, q, p, r, eps_bary, extrapolated; real features, theory at P/N and D/N
+    random-features-erm   test, train_error, energy, Q, M, q of minima on real features, extrapolated; theory at P/N and D/N
     recurrent-network     phi = (1/N) log E Z (finite beta: energy, entropy), exact at every N;
                           phi-typical = (1/N) E log Z, extrapolated, where the theory is typical too
                           (beta = inf, eta = 0, no field, Gaussian couplings)
@@ -124,10 +127,12 @@ def validate(
         raise ValueError(
             f"algorithm = {algorithm!r} is not allowed: validate compares {', '.join(VALIDATING)}"
         )
-    find_run(model, algorithm or "enumeration")
+    running = [name for name in VALIDATING if getattr(model, "name", "") in all_algorithms()[name].runs]
+    first = algorithm or (running or VALIDATING)[0]
+    find_run(model, first)
     plain = plain_parameters(model)
-    chains = model.name in all_algorithms()["metropolis"].runs and 0.0 < plain["beta"] <= MAX_BETA_METROPOLIS
-    algorithms = [algorithm] if algorithm else ["enumeration", "metropolis"] if chains else ["enumeration"]
+    chains = "metropolis" in running and 0.0 < plain["beta"] <= MAX_BETA_METROPOLIS
+    algorithms = [first, "metropolis"] if chains and not algorithm else [first]
     known = {name: dict(find_run(model, name).parameters) for name in algorithms}
     given = {k: v for k, v in dict(N=N, samples=samples).items() if v is not None}
     for size in [given, *({"N": n} for n in np.ravel([] if sizes is None else sizes).tolist())]:
@@ -135,6 +140,8 @@ def validate(
     check_options(options, {k: v for run in known.values() for k, v in run.items()}, f"validate {model.name}")
     chosen = {name: {k: v for k, v in options.items() if k in run} for name, run in known.items()}
     rows: list[Row] = []
+    if "regression" in algorithms:
+        rows += _minima(model, plain, N, samples, key, sizes, chosen["regression"])
     if "enumeration" in algorithms:
         kinds = {RecurrentNetwork: _network, RandomFeatures: _features}
         rows_of = kinds.get(type(model), _perceptron)
@@ -193,6 +200,31 @@ def _features(model: Any, plain: Any, N: Any, samples: Any, key: Any, sizes: Any
     return rows
 
 
+def _minima(model: Any, plain: Any, N: Any, samples: Any, key: Any, sizes: Any, options: Any) -> list[Row]:
+    """Minima of a convex loss at three sizes; theory of size N at P/N and D/N."""
+    largest = int(N or 240)
+    sizes = _descending((largest, round(0.6 * largest), round(0.36 * largest)) if sizes is None else sizes)
+    samples, points, measured = 24 if samples is None else int(samples), [], []
+    for n in sizes:
+        count = round(samples * sizes[0] / n)
+        run = simulate(model, "regression", N=n, samples=count, key=seed_of(key, n), **options)
+        measured.append(Measured(n, dict(run), run["solved"], run["solved"].mean))
+        D = number_of_inputs(n, plain["alpha"], plain.get("alpha_D"), plain.get("alpha_T"))
+        points.append((number_of_patterns(n, plain["alpha"]) / n, D / n))
+    points.append((plain["alpha"], float(model.inputs)))
+    alpha, inputs = np.array(points).T
+    theory, notes = _theory(dataclasses.replace(model, alpha=alpha, alpha_D=inputs, alpha_T=None))
+    rows = []
+    for name in ("test", "train_error", "energy", "Q", "M", "q"):
+        if name == "train_error" and not theory[name][-1] > _RARE:
+            continue
+        seen = [m.observables[name] for m in measured]
+        finite, limit = theory[name][:-1], float(theory[name][-1])
+        rows += [_row(name, t, x, n, "") for t, x, n in zip(finite, seen, sizes)]
+        rows.append(_limit(name, limit, finite, measured, seen, notes[-1], curvature=(_BEND * abs(limit), 0.0)))
+    return rows
+
+
 def _descending(sizes: Any) -> tuple[int, ...]:
     return tuple(sorted({int(n) for n in np.atleast_1d(sizes)}, reverse=True))
 
@@ -224,11 +256,15 @@ def _limit(
     seen: list[Statistic],
     note: str,
     beta: float = math.inf,
+    curvature: tuple[float, float] | None = None,
 ) -> Row:
-    """The row N = inf of an observable: theory in the limit, at the finite sizes, and what was seen there."""
+    """The row N = inf of an observable: theory in the limit, at the finite sizes, and what was seen there.
+
+    curvature: scales of 1/N^2 and 1/N^3, if not those of enumerations.
+    """
     if len(seen) < 2:
         return Row(name, theory, math.nan, math.nan, math.nan, math.inf, True, "one size: no extrapolation")
-    scale, (b, c) = min(1.0, beta / 3.0), _CURVATURE.get(name, (1.0, 0.0))
+    scale, (b, c) = min(1.0, beta / 3.0), curvature or _CURVATURE.get(name, (1.0, 0.0))
     gap, errors = np.array([x.mean for x in seen]) - finite, [x.error for x in seen]
     rest, error = extrapolate([m.N for m in measured], gap, errors, scale * b, scale * c)
     solved = min(m.solved for m in measured)

@@ -59,6 +59,9 @@ class Loss(eqx.Module):
         """The envelope at fields h; by Newton steps inside a bracket."""
         V = V * jnp.ones_like(h)
         found, resting = lax.stop_gradient(_proximal(self, h, V))
+        if self.kinks:
+            away = jnp.stack([jnp.abs(found - kink) for kink in self.kinks])
+            found = jnp.where(resting, jnp.asarray(self.kinks, float)[jnp.argmin(away, 0)], found)
         x = found
         for _ in range(2):  # the derivatives of the proximal point: two steps know two of them
             slope, bend = self._slopes(x)

@@ -41,7 +41,7 @@ class Algorithm(NamedTuple):
 
 
 #: algorithms whose results `validate` compares with the theory
-VALIDATING = ("enumeration", "metropolis")
+VALIDATING = ("enumeration", "metropolis", "regression")
 
 _ALGORITHMS: dict[str, Algorithm] = {}
 
