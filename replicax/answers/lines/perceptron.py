@@ -1,16 +1,17 @@
 """Thresholds of perceptrons within replica symmetry: capacity, kappa-max, freezing, de Almeida-Thouless."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from replicax.answers.solve import find_root
 from replicax.answers.status import CODE
-from replicax.answers.thresholds import Definition, Explicit, Options, define
+from replicax.answers.thresholds import Definition, Explicit, Options, System, define
 from replicax.numerics.brackets import bracketed_root
 from replicax.numerics.special import inverse_H, log_H
 from replicax.theory.ansatz import RS
@@ -19,7 +20,7 @@ from replicax.theory.frozen import FREEZING_FACTORS, annealed_freezing
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron, SymmetricPerceptron
 from replicax.theory.stability import breaking_point
 from replicax.vocabulary.factors import SquaredHinge, WeightTerminal
-from replicax.vocabulary.levels import Level, tower
+from replicax.vocabulary.levels import Level, Moments, tower
 from replicax.vocabulary.limits import INFINITE
 
 LOG2 = float(np.log(2.0))
@@ -60,6 +61,12 @@ def gardner_capacity(kappa: Array, n: int = 128) -> Array:
     """
     hinge = WeightTerminal(SquaredHinge(kappa))
     return -0.5 / tower(hinge, (Level((jnp.ones(()),), 0.0),), n).value
+
+
+def gardner_margin(alpha: Array) -> Array:
+    """The margin of which `gardner_capacity` is alpha."""
+    gap = lambda k: jnp.log(gardner_capacity(k)) - jnp.log(alpha)
+    return bracketed_root(gap, -8.0, 200.0).value
 
 
 def first_moment_capacity(kappa: Array) -> Array:
@@ -110,27 +117,88 @@ def _stable_to_capacity(model: SphericalPerceptron, options: Options, n: int) ->
 # ---------------------------------------------------------------- thresholds without a saddle
 
 
-def _spherical_capacity(model: SphericalPerceptron, options: Options, n: int):
-    value = gardner_capacity(jnp.asarray(model.kappa, float))
-    return value, dict(q=jnp.ones(())), jnp.zeros(()), jnp.isfinite(value)
+class LargestMargin(eqx.Module):
+    """Where q -> 1 on the sphere, in alpha or in kappa, from the jamming limit: the squared hinge l = (kappa - h)_+^2/2 of the fields h, under the
+    tilt of the labels,
 
+        1 - R^2 = alpha <l'^2>,    R = alpha <-l' (score of the teacher's field)>       (random labels: R = 0).
 
-def spherical_margin(model: Any, options: Options, n: int):
-    target = jnp.log(jnp.asarray(model.alpha, float))
-    root = bracketed_root(
-        lambda k: jnp.log(gardner_capacity(k)) - target, jnp.asarray(-8.0), jnp.asarray(200.0)
-    )
-    return root.value, dict(q=jnp.ones(())), root.residual, root.converged
+    Coordinates: kappa or log alpha; logit R^2 where a teacher made the labels.  Gardner, J. Phys. A 21 (1988) 257.
+    """
+
+    model: SphericalPerceptron
+    solves: str = eqx.field(static=True)
+
+    nodes: ClassVar[int] = 128
+
+    @property
+    def taught(self) -> bool:
+        return self.model.labelling is not None
+
+    def value(self, x: Array) -> Array:
+        return x[0] if self.solves == "kappa" else jnp.exp(x[0])
+
+    def _margin_and_weight(self, x: Array) -> tuple[Array, Array]:
+        if self.solves == "kappa":
+            return x[0], jnp.asarray(self.model.alpha, float)
+        return jnp.asarray(self.model.kappa, float), jnp.exp(x[0])
+
+    def starts(self) -> tuple[Array, ...]:
+        """Random labels: at the root.  A teacher: the angle falls as 1/(2 + 1.7 alpha), the margin as (alpha + 0.6 alpha^2)^(-1/2)."""
+        if self.solves == "kappa":
+            alpha = jnp.asarray(self.model.alpha, float)
+            if not self.taught:
+                return (gardner_margin(alpha)[None],)
+            first = 1.0 / jnp.sqrt(alpha + 0.6 * alpha**2)
+        else:
+            kappa = jnp.asarray(self.model.kappa, float)
+            if not self.taught:
+                return (jnp.log(gardner_capacity(kappa))[None],)
+            alpha = (jnp.sqrt(1.0 + 2.4 / kappa**2) - 1.0) / 1.2
+            first = jnp.log(alpha)
+        angle = jnp.pi / (2.0 + 1.7 * alpha)
+        spread = -2.0 * jnp.log(jnp.tan(angle))
+        return tuple(jnp.stack([first, spread + shift]) for shift in (0.0, -1.0, 1.0))
+
+    def _parts(self, x: Array, n: int) -> tuple[Array, Array, Moments]:
+        kappa, _ = self._margin_and_weight(x)
+        rest = jax.nn.sigmoid(-x[1]) if self.taught else jnp.ones(())
+        R = jnp.sqrt(jax.nn.sigmoid(x[1])) if self.taught else jnp.zeros(())
+        tilt = self.model.labelling.tilt(R, jnp.ones(()), rest) if self.model.labelling else None
+        hinge = WeightTerminal(SquaredHinge(kappa))
+        return R, rest, tower(hinge, (Level((jnp.ones(()),), 0.0),), n, tilt=tilt)
+
+    def state(self, x: Array, n: int) -> State:
+        R, rest, moments = self._parts(x, n)
+        _, alpha = self._margin_and_weight(x)
+        residual = [jnp.log(alpha * moments.overlap[0][0]) - jnp.log(rest)]
+        if self.taught:
+            residual.append(jnp.log(alpha * moments.cross) - jnp.log(R))
+        return State(dict(q=jnp.ones(()), R=R), jnp.stack(residual), {})
+
+    def absent(self, n: int) -> Array:
+        """Without patterns there is no largest margin; at margins <= 0 the teacher breaks no constraint."""
+        if self.solves == "kappa":
+            return jnp.asarray(self.model.alpha, float) <= 0
+        return jnp.asarray(self.taught) & (jnp.asarray(self.model.kappa, float) <= 0)
+
+    def columns(self, x: Array, n: int) -> dict[str, Array]:
+        R, rest, _ = self._parts(x, n)
+        taught = dict(R=R, eps=jnp.arctan2(jnp.sqrt(rest), R) / jnp.pi) if self.taught else {}
+        return dict(q=jnp.ones(())) | taught
+
+    def code(self, x: Array, n: int) -> Array:
+        """Random labels: exact for convex constraints, a bound for the others."""
+        kappa, _ = self._margin_and_weight(x)
+        return jnp.where((kappa < 0) & (not self.taught), CODE["upper bound"], CODE["ok"])
+
+    def inside(self, x: Array, n: int) -> Array:
+        return jnp.ones((), bool)
 
 
 def _symmetric_capacity(model: SymmetricPerceptron, options: Options, n: int):
     log_p = model.factor.terminal(jnp.ones(()))(jnp.zeros(()))
     return -LOG2 / log_p, dict(q=jnp.zeros(())), jnp.zeros(()), log_p < 0
-
-
-def _convex(model: SphericalPerceptron, value: Array) -> Array:
-    kappa = value if model.kappa is None else jnp.asarray(model.kappa, float)
-    return jnp.where(kappa < 0, CODE["upper bound"], CODE["ok"])
 
 
 def _annealed(model: SymmetricPerceptron, value: Array) -> Array:
@@ -142,13 +210,17 @@ def _annealed(model: SymmetricPerceptron, value: Array) -> Array:
 
 define("capacity", BinaryPerceptron, Definition("alpha", True, _capacity_guesses, vanishing_entropy, overlap))
 define("capacity", SymmetricPerceptron, Explicit("alpha", _symmetric_capacity, _annealed, ("kappa",)))
-define("capacity", SphericalPerceptron, Explicit("alpha", _spherical_capacity, _convex))
+define("capacity", SphericalPerceptron, System("alpha", lambda model, _: LargestMargin(model, "alpha")))
 define(
     "kappa-max",
     BinaryPerceptron,
     Definition("kappa", False, _margin_guesses, vanishing_entropy, overlap, needs=("alpha",)),
 )
-define("kappa-max", SphericalPerceptron, Explicit("kappa", spherical_margin, _convex, ("alpha",)))
+define(
+    "kappa-max",
+    SphericalPerceptron,
+    System("kappa", lambda model, _: LargestMargin(model, "kappa"), needs=("alpha",)),
+)
 define(
     "freezing",
     BinaryPerceptron,

@@ -14,8 +14,8 @@ from replicax.answers.lines.local_entropy import Inflection, dense, overlap_and_
 from replicax.answers.lines.perceptron import (
     first_moment_capacity,
     gardner_capacity,
+    gardner_margin,
     overlap,
-    spherical_margin,
     vanishing_entropy,
     vanishing_replicon,
 )
@@ -69,7 +69,7 @@ def _margin_guesses(model: RandomFeatures, options: Options) -> tuple[Array, ...
     """Margins of plain weights on the sphere, by the bracket of its capacity."""
     _, mu1, mustar = model.coefficients
     scale = jnp.sqrt(jnp.asarray(mu1**2 + mustar**2, float))
-    plain, *_ = spherical_margin(model, options, 128)
+    plain = gardner_margin(jnp.asarray(model.alpha, float))
     return tuple(scale * plain + more for more in (0.3, 1.0, -0.3))
 
 
