@@ -71,5 +71,23 @@ def test_the_limit_of_many_replicas_meets_the_exact_problem():
     f = lambda log_r, m=m: m * grid_phi(J[k], q1, m, np.exp(log_r))
     centre = np.log(rho / m)
     best = optimize.minimize_scalar(f, bracket=(centre - 0.01, centre + 0.01), tol=1e-9)
-    internal = (f(best.x, 1.002 * m) - f(best.x, 0.998 * m)) / (0.004 * m)
+    step = lambda h: f(best.x, (1 + h) * m) - f(best.x, (1 - h) * m)
+    internal = (8 * step(1e-3) - step(2e-3)) / (12e-3 * m)
     assert abs(best.fun - m * internal) < 2e-5
+
+
+@pytest.mark.slow
+def test_onset_of_dense_regions():
+    """S*(d) and the differences of its slope at the thresholds: a double zero, a stationary inflection, a vanishing inflection."""
+    lines = [rx.threshold(rx.RecurrentNetwork(), name) for name in ("j-gap", "j-mono", "j-conc")]
+    J, d = (np.array([float(getattr(line, name)) for line in lines])[:, None] for name in ("value", "d"))
+    np.testing.assert_allclose(J[:, 0], [0.0601, 0.0731, 0.0957], atol=3e-4)
+    h = 0.02 * np.array([-2, -1, 0, 1, 2])
+    curve = rx.solve(rx.RecurrentNetwork(J_D=J), rx.LocalEntropy(d=d * (1 + h), y="star"))
+    slope = np.asarray(curve.slope)
+    first = (slope[:, 0] - 8 * slope[:, 1] + 8 * slope[:, 3] - slope[:, 4]) / (12 * 0.02)
+    second = (-slope[:, 0] + 16 * slope[:, 1] - 30 * slope[:, 2] + 16 * slope[:, 3] - slope[:, 4]) / (12 * 4e-4)
+    assert abs(float(curve.S_I[0, 2])) < 1e-12
+    np.testing.assert_allclose(slope[:2, 2], 0.0, atol=1e-10)
+    np.testing.assert_allclose(first[1:], 0.0, atol=1e-5)
+    assert abs(second[2]) < 1e-4 < 0.1 < abs(second[1])

@@ -73,9 +73,10 @@ class ReplicaCluster(Problem):
         near = jnp.log(_frozen_r1(self.q1, self.m))
         return (near[None], near[None] - 3.0, near[None] + 3.0)
 
-    def _tower(self, r1: Array, n: int) -> Moments:
+    def _tower(self, r1: Array, n: int, value_only: bool = False) -> Moments:
         terminal = self.model.pair_field(1.0 - self.q1)
-        return tower(terminal, (Level((r1, jnp.asarray(self.q1, float)), self.m),), n)
+        levels = (Level((r1, jnp.asarray(self.q1, float)), self.m),)
+        return tower(terminal, levels, n, value_only=value_only)
 
     def state(self, x: Array, n: int) -> State:
         r1 = jnp.exp(x[0])
@@ -88,7 +89,7 @@ class ReplicaCluster(Problem):
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         r1, q1 = state.parts["r1"], self.q1
-        return (-0.5 * r1 * (1.0 - q1) - 0.5 * self.m * q1 * r1, self._tower(r1, n).value)
+        return (-0.5 * r1 * (1.0 - q1) - 0.5 * self.m * q1 * r1, self._tower(r1, n, value_only=True).value)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         m = jnp.asarray(self.m, float)
@@ -133,6 +134,10 @@ class ReplicaClusterStar(Problem):
     nodes: ClassVar[int] = 128
     largest_block: ClassVar[int] = 64
     size: ClassVar[int] = 2
+
+    def near(self, m: float) -> Array:
+        """Coordinates from which to look for about m replicas."""
+        return jnp.stack([jnp.log(_frozen_r1(self.q1, m)), jnp.log(jnp.asarray(m, float))])
 
     def starts(self) -> tuple[Array, ...]:
         """Where the complexity changes sign on a coarse grid of m, followed upwards in m; beyond it, the root of the limit."""

@@ -142,11 +142,18 @@ class Moments(NamedTuple):
 
 
 def tower(
-    terminal: Terminal, levels: tuple[Level, ...], n: int, h: Fields | None = None, tilt: Tilt | None = None
+    terminal: Terminal,
+    levels: tuple[Level, ...],
+    n: int,
+    h: Fields | None = None,
+    tilt: Tilt | None = None,
+    *,
+    value_only: bool = False,
 ) -> Moments:
     """The tower of `levels` (outermost first) over `terminal`, at field h (default 0), with n nodes a bend and level.
 
-    tilt: a weight on the outermost level, which is plain (m = 0) and has one component.
+    tilt: a weight on the outermost level, which is plain (m = 0) and has one component.  value_only: the moments are not wanted (and
+    meaningless): a short program to differentiate.
     """
     even = terminal.even and h is None and tilt is None  # the joint reflection holds around the origin only
     if h is None:
@@ -154,7 +161,9 @@ def tower(
     if isinstance(terminal, Quadratic):
         return _quadratic(terminal, levels, h)
     if not levels:
-        value, score, hessian = terminal.derivatives(*h)
+        value, score, hessian = (
+            _nothing_but(terminal(*h), terminal.components) if value_only else terminal.derivatives(*h)
+        )
         curvature = tuple(hessian[c][c] for c in range(terminal.components))
         return Moments(value, score, hessian, (), (), curvature, tuple(k * k for k in curvature))
     level, deeper = levels[0], levels[1:]
@@ -164,7 +173,15 @@ def tower(
 
     if is_frozen(level.m):
         return _envelope(terminal, inner, level, h)
-    return _quadrature(terminal, inner, level, h, n, even, tilt, deeper)
+    averaged = inner
+    if value_only:
+        averaged = lambda *fields: tower(terminal, deeper, n, fields, value_only=True)
+    return _quadrature(terminal, inner, averaged, level, h, n, even, tilt, deeper)
+
+
+def _nothing_but(value: Array, components: int) -> tuple[Array, Fields, tuple[Fields, ...]]:
+    zeros = (jnp.zeros_like(value),) * components
+    return value, zeros, (zeros,) * components
 
 
 def _quadratic(terminal: Quadratic, levels: tuple[Level, ...], h: Fields) -> Moments:
@@ -198,6 +215,7 @@ def _quadratic(terminal: Quadratic, levels: tuple[Level, ...], h: Fields) -> Mom
 def _quadrature(
     terminal: Terminal,
     inner: Callable,
+    averaged: Callable,
     level: Level,
     h: Fields,
     n: int,
@@ -205,7 +223,7 @@ def _quadrature(
     tilt: Tilt | None,
     deeper: tuple[Level, ...],
 ) -> Moments:
-    """The level by quadrature: one node axis for every component, appended to the axes of h."""
+    """The level by quadrature: one node axis for every component, appended to the axes of h.  averaged: `inner`, or its value alone."""
     c, m = terminal.components, level.m
     plain = isinstance(m, float) and m == 0.0
     fields, log_weights, weights, signal = [], jnp.zeros(()), jnp.ones(()), 0.0
@@ -219,7 +237,7 @@ def _quadrature(
     if tilt is not None:
         exponent, signal = tilt.density(shifts / jnp.sqrt(level.variances[0])[..., None])
         log_weights = log_weights + exponent
-    deep = inner(*fields)
+    deep = averaged(*fields)
     axis = tuple(range(-c, 0))
     if plain:
         weights = weights * jnp.exp(log_weights)
@@ -324,7 +342,7 @@ def _steps(
         positions = tuple((b - h) / scale for b in bends.positions)
         widths = tuple(jnp.maximum(everywhere(w) / scale, reach / 3.0) for w in bends.widths)
         if even and len(positions) == 1:  # a pair of peaks far apart
-            centre, narrow = _far_peak(terminal, inner, scale, m)
+            centre, narrow = _far_peak(terminal, scale, m)
             positions, widths = (centre,), (jnp.clip(_APART / reach, 3.0 * narrow, widths[0]),)
         rule = gaussian_rule(positions, widths, n, lower=-reach, upper=reach, even=even)
     nodes, second = _stencil(rule.nodes.shape[-1], even)
@@ -355,24 +373,24 @@ def _peak(inner: Callable, h: Array, scale: Array, m: float | Array) -> tuple[Ar
     return z, lax.stop_gradient(1.0 / jnp.sqrt(jnp.maximum(curvature, 1.0)))
 
 
-def _far_peak(terminal: Terminal, inner: Callable, scale: Array, m: float | Array) -> tuple[Array, Array]:
-    """Where m f(scale z) - z^2/2 of an even f with bounded slope has its outer maximum, and how wide it is.
+def _far_peak(terminal: Terminal, scale: Array, m: float | Array) -> tuple[Array, Array]:
+    """Where m f(scale z) - z^2/2 of an even terminal with bounded slope has its outer maximum, and how wide it is.
 
     The fixed point z = m scale f' is approached from above, where it cannot be missed; 0 if there is no pair of maxima.
     """
+    terminal, scale, m = jax.tree.map(lax.stop_gradient, (terminal, scale, jnp.asarray(m, float)))
     zeros = (jnp.zeros_like(scale),) * (terminal.components - 1)
 
     def at(z: Array) -> tuple[Array, Array]:
-        deep = inner(scale * z, *zeros)
-        return m * scale * deep.score[0], 1.0 - m * scale**2 * deep.hessian[0][0]
+        _, score, hessian = terminal.derivatives(scale * z, *zeros)
+        return m * scale * score[0], 1.0 - m * scale**2 * hessian[0][0]
 
     def step(_: int, z: Array) -> Array:
         target, slope = at(z)
         return jnp.maximum(z - (z - target) / jnp.maximum(slope, 0.1), 0.0)
 
     z = lax.fori_loop(0, 12, step, m * scale * (terminal.slope(0) or 0.0) * jnp.ones_like(scale))
-    z = lax.stop_gradient(z)
-    return z, lax.stop_gradient(1.0 / jnp.sqrt(jnp.clip(at(z)[1], 0.05, 1.0)))
+    return z, 1.0 / jnp.sqrt(jnp.clip(at(z)[1], 0.05, 1.0))
 
 
 def _stencil(n: int, even: bool) -> tuple[np.ndarray, np.ndarray]:
