@@ -132,6 +132,19 @@ def benchmark_cluster():
     )
 
 
+def benchmark_erm():
+    """Minima of convex losses on random features along double descent, from cold starts, all columns."""
+    alpha, lam = np.meshgrid(np.geomspace(0.1, 10, 64), 10.0 ** np.arange(-3.5, 0.1, 0.5))
+    for loss in ("square", "logistic", "hinge", "margin"):
+        model = rx.RandomFeaturesERM(alpha=alpha, alpha_T=3.0, lam=lam, rho=0.9, loss=loss)
+        first, later, answer = timed(lambda model=model: rx.solve(model), 3)
+        solved = 100 * float(np.mean(answer.converged))
+        print(
+            f"  {loss:9s} compile {first - later:5.1f} s, {1e3 * later / alpha.size:5.2f} ms a point "
+            f"({alpha.size} points, {solved:.0f} % have a solution)"
+        )
+
+
 SWEEP = """
 import resource, numpy as np, replicax as rx
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -184,6 +197,8 @@ def main():
     benchmark_diagram()
     print("large deviations of the recurrent network")
     benchmark_cluster()
+    print("convex losses on random features")
+    benchmark_erm()
     print("command line")
     benchmark_command_line()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -44,7 +44,8 @@ class Ridge(Problem):
 
     model: RandomFeaturesERM
 
-    nodes: ClassVar[int] = 128
+    nodes: ClassVar[int] = 96
+    largest_block: ClassVar[int] = 512
 
     @property
     def counts(self) -> bool:
