@@ -86,7 +86,9 @@ def test_onset_of_dense_regions():
     curve = rx.solve(rx.RecurrentNetwork(J_D=J), rx.LocalEntropy(d=d * (1 + h), y="star"))
     slope = np.asarray(curve.slope)
     first = (slope[:, 0] - 8 * slope[:, 1] + 8 * slope[:, 3] - slope[:, 4]) / (12 * 0.02)
-    second = (-slope[:, 0] + 16 * slope[:, 1] - 30 * slope[:, 2] + 16 * slope[:, 3] - slope[:, 4]) / (12 * 4e-4)
+    second = (-slope[:, 0] + 16 * slope[:, 1] - 30 * slope[:, 2] + 16 * slope[:, 3] - slope[:, 4]) / (
+        12 * 4e-4
+    )
     assert abs(float(curve.S_I[0, 2])) < 1e-12
     np.testing.assert_allclose(slope[:2, 2], 0.0, atol=1e-10)
     np.testing.assert_allclose(first[1:], 0.0, atol=1e-5)

@@ -45,6 +45,14 @@ def test_isolation_of_typical_fixed_points():
     np.testing.assert_allclose(at, 0.0, atol=1e-13)
 
 
+def test_isolation_at_large_self_coupling():
+    """h2(d) - c sqrt(d) = 0 with c = 2 phi(J)/(sqrt(2 pi) Phi(J)) and h2 = d (1 - log d), up to d log d."""
+    J = np.array([5.0, 7.0])
+    d = np.asarray(rx.threshold(rx.RecurrentNetwork(J_D=J), "d-iso").value)
+    c = 2.0 * stats.norm.pdf(J) / (np.sqrt(2.0 * np.pi) * stats.norm.cdf(J))
+    np.testing.assert_allclose(np.sqrt(d) * (1.0 - np.log(d)), c, rtol=1e-6)
+
+
 def test_shannon_point():
     line = rx.threshold(rx.RecurrentNetwork(J_D=[0.3, 0.8]), "shannon")
     np.testing.assert_allclose(line.value, [0.1867052793, 0.0640891227], atol=1e-10)
@@ -57,14 +65,17 @@ def test_attractor_capacity_against_scipy():
         f = lambda v: (
             stats.norm.pdf(v) * ((1 + t * t * v * v) * stats.norm.cdf(t * v) + t * v * stats.norm.pdf(t * v))
         )
-        return integrate.quad(f, -J, 12.0, epsabs=1e-13)[0] / stats.norm.cdf(J)
+        parts = ((-J, 0.0), (0.0, min(12.0, 40.0 / abs(t))))
+        return sum(integrate.quad(f, *p, epsabs=1e-15, limit=200)[0] for p in parts) / stats.norm.cdf(J)
 
-    J = np.array([0.2, 0.7, 1.5, 7.0])
+    J = np.array([0.001, 0.7, 1.5, 7.0, 30.0, 0.0])
     line = rx.threshold(rx.RecurrentNetwork(J_D=J), "attractor-capacity")
     for x, value in zip(J[:3], np.asarray(line.value)):
-        best = optimize.minimize_scalar(cost, bounds=(-20, 1), args=(x,), method="bounded")
+        log_cost = lambda y, x=x: cost(-np.exp(y), x)
+        best = optimize.minimize_scalar(log_cost, bounds=(-4, 9), method="bounded", options=dict(xatol=1e-8))
         assert value == pytest.approx(1 / best.fun, rel=1e-8)
-    assert float(line.value[3]) == pytest.approx(2.0, abs=1e-9)
+    np.testing.assert_allclose(line.value[3:5], 2.0, atol=1e-9)
+    assert np.isposinf(line.value[5])
 
 
 def test_local_entropy_of_infinitely_many_replicas_where_the_field_is_exponentially_small():
@@ -111,6 +122,9 @@ def test_aligned_bistable_units():
     assert not bool(line.converged[4]) and np.isnan(float(line.value[4]))
 
 
-def test_self_coupling_has_no_dynamic_mean_field_here():
-    with pytest.raises(ValueError, match="s: "):
-        rx.solve(rx.RateNetwork(g=1.5, s=0.3))
+def test_quiet_state_with_self_coupling():
+    """x = 0 is stable below s + g = 1, and lambda is the edge of its spectrum; beyond, nothing is claimed."""
+    answer = rx.solve(rx.RateNetwork(g=[0.3, 0.5, 1.5], s=[0.2, 0.7, 0.0]))
+    assert list(answer.status) == ["ok", "outside domain", "ok"]
+    np.testing.assert_allclose(answer.lyapunov[::2], [-0.5, 0.046746220], atol=1e-8)
+    assert np.isnan(answer.Delta0[1]) and float(answer.Delta0[0]) == 0.0

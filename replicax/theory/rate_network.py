@@ -1,4 +1,4 @@
-r"""Rate networks dx/dt = -x + s tanh x + g sum_j J_ij tanh x_j: the dynamic mean field at s = 0, and aligned bistable units.
+r"""Rate networks dx/dt = -x + s tanh x + g sum_j J_ij tanh x_j: the dynamic mean field at s = 0, the quiet state, and aligned bistable units.
 
 Sompolinsky, Crisanti & Sommers, PRL 61 (1988) 259; Stern, Sompolinsky & Abbott, PRE 90 (2014) 062710, arXiv:1409.2535.
 """
@@ -78,6 +78,9 @@ class ChaoticState(Problem):
         residual = jnp.where(self._chaotic, 2.0 * self._difference(found, n) / found**2, x[0])
         return State(dict(Delta0=jnp.where(self._chaotic, found, 0.0)), residual[None], dict(Delta0=found))
 
+    def reached(self, x: Array, n: int) -> Array:
+        return jnp.asarray(self.model.s) == 0.0
+
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         return (jnp.where(self._chaotic, self._difference(state.parts["Delta0"], n), 0.0),)
 
@@ -152,9 +155,45 @@ def aligned_edge(s: Array) -> tuple[Array, Bracketed]:
     return jnp.exp(root.value) / jnp.sqrt(averages(root.value, s, outer)[0]), root
 
 
+class QuietState(Problem):
+    """s != 0: x = 0, where it is stable, s + g < 1; lambda = s + g - 1 is the edge of its spectrum.
+
+    Beyond, the mean field is no motion in a potential: outside the domain (bistable units, s > 1: threshold g-star).
+    """
+
+    model: RateNetwork
+
+    nodes: ClassVar[int] = 1
+    size: ClassVar[int] = 0
+    failure: ClassVar[str] = "outside domain"
+
+    @property
+    def counts(self) -> bool:
+        return False
+
+    def _edge(self) -> Array:
+        return jnp.asarray(self.model.s, float) + jnp.asarray(self.model.g, float) - 1.0
+
+    def starts(self) -> tuple[Array, ...]:
+        return (jnp.zeros(0),)
+
+    def state(self, x: Array, n: int) -> State:
+        return State(dict(Delta0=jnp.zeros(())), x, {})
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        return ()
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        return self._edge() <= 0.0
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        return dict(tanh2=jnp.zeros_like(phi), lyapunov=self._edge())
+
+
 @poses(RS, RateNetwork)
 def chaotic(model: RateNetwork, ansatz: RS) -> tuple[Problem, ...]:
+    """With s = 0 everywhere the chaotic state; else that where s = 0, and the quiet state."""
     require(model, "g")
-    if is_concrete(model.s) and bool(jnp.any(jnp.asarray(model.s) != 0)):
-        raise ValueError("s: the dynamic mean field is solved for s = 0 (bistable units: threshold g-star)")
-    return (ChaoticState(model),)
+    if is_concrete(model.s) and not bool(jnp.any(jnp.asarray(model.s) != 0)):
+        return (ChaoticState(model),)
+    return (ChaoticState(model), QuietState(model))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from replicax.numerics.quadrature import gaussian_rule
+from replicax.numerics.quadrature import gaussian_rule, unit_panels
 from replicax.numerics.roots import newton
 from replicax.numerics.special import (
     H,
@@ -354,17 +354,21 @@ class FixedPointPairs(Problem):
         d, J = jnp.asarray(self.d, float), jnp.asarray(self.model.J_D, float)
         a = 0.0 if self.model.beta is INFINITE else jnp.exp(-2.0 * jnp.asarray(self.model.beta, float))
         one = H(-J)
-        alone = jnp.log(a + (1.0 - a) * one)
-
-        def together(weight: Array, q: Array) -> Array:
-            both = a * a + 2.0 * a * (1.0 - a) * one + (1.0 - a) ** 2 * bivariate_orthant(-J, -J, q)
-            return jnp.where(weight > 0, weight * jnp.log(jnp.where(weight > 0, both, 1.0)), 0.0)
-
-        q = 1.0 - 2.0 * d
-        return (binary_entropy(d), together(1.0 - d, q), together(d, -q), -alone)
+        same = a * a + (1.0 - a * a) * one  # P2 at q = 1
+        apart = a * a + 2.0 * a * (1.0 - a) * one + (1.0 - a) ** 2 * bivariate_orthant(-J, -J, 2.0 * d - 1.0)
+        lost = (1.0 - a) ** 2 * _parted(J, d) / same
+        alone = jnp.log(same / (a + (1.0 - a) * one))
+        return (binary_entropy(d), (1.0 - d) * jnp.log1p(-lost), d * jnp.log(apart / same), alone)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         return dict(entropy=phi)
+
+
+def _parted(J: Array, d: Array) -> Array:
+    r"""P(x > -J, x' < -J) at corr(x, x') = 1 - 2d: int_0^{2 asin sqrt d} exp(-J^2/(1 + cos t)) dt/(2 pi), exact at any small d."""
+    v, dv = unit_panels(4)
+    angle = 2.0 * jnp.arcsin(jnp.sqrt(d))
+    return angle * jnp.sum(dv * jnp.exp(-0.5 * (J / jnp.cos(0.5 * angle * v)) ** 2)) / (2.0 * np.pi)
 
 
 def _count_only(model: RecurrentNetwork, what: str) -> RecurrentNetwork:

@@ -1,5 +1,6 @@
 """Thresholds of recurrent networks: isolation, dense regions, the code of fixed points, attractors, stable aligned states."""
 
+import functools
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -25,7 +26,7 @@ LOG2 = float(np.log(2.0))
 _SCAN = 400
 
 
-def isolation(model: Any, options: Options, n: int):
+def isolation(model: Any, options: Options, n: int, lowest: float = 1e-14):
     """The smallest distance d at which the entropy of pairs (S_2 - S_1) vanishes: below it a typical solution has no neighbour.
 
     S_2 - S_1 ~ -c sqrt(d) at d -> 0; the first sign change on a logarithmic grid, then a bracketed root in log d.
@@ -35,7 +36,7 @@ def isolation(model: Any, options: Options, n: int):
         (problem,) = Pair(d=jnp.exp(log_d)).problems(model)
         return problem.phi(problem.state(jnp.zeros(0), n), n)
 
-    grid = jnp.linspace(np.log(1e-14), np.log(0.5), _SCAN)
+    grid = jnp.linspace(np.log(lowest), np.log(0.5), _SCAN)
     positive = jax.vmap(entropy)(grid) > 0
     first = jnp.argmax(positive)
     root = bracketed_root(entropy, grid[jnp.maximum(first - 1, 0)], grid[first])
@@ -150,7 +151,8 @@ def attractor_capacity(J: Array, n: int) -> tuple[Array, Array, Array]:
     """
     J = jnp.asarray(J, float)
     inside = H(-J)
-    x = gaussian_rule((-J,), (0.5 * jnp.ones_like(J),), 8 * n, moving=True)
+    narrow = 1e-4 * jnp.ones_like(J)  # small J_D: a large |t| turns the cost at V = 0
+    x = gaussian_rule((-J, jnp.zeros_like(J)), (narrow, narrow), 8 * n, moving=True)
     weight = jnp.where(x.nodes > -J, x.weights, 0.0) / inside
 
     def cost(t: Array, J: Array) -> Array:
@@ -158,8 +160,12 @@ def attractor_capacity(J: Array, n: int) -> tuple[Array, Array, Array]:
         density = jnp.exp(-0.5 * u * u) / np.sqrt(2.0 * np.pi)
         return jnp.sum(weight * ((1.0 + u * u) * H(-u) + u * density))
 
-    root = bracketed_root(jax.grad(cost), -1e3, 1e-3, J)
-    return 1.0 / cost(root.value, J), root.residual, root.converged
+    # in the logarithm of -t, which is exponentially small at large J_D
+    root = bracketed_root(lambda y, J: jax.grad(cost)(-jnp.exp(y), J), -700.0, 14.0, J)
+    # J_D = 0: every V is positive, t -> -inf, and any number can be stored; J_D > 7: E V < 1e-11, t = 0 to all digits
+    ends = (J == 0.0) | (J > 7.0)
+    value = jnp.where(J == 0.0, jnp.inf, 1.0 / cost(jnp.where(J > 7.0, 0.0, -jnp.exp(root.value)), J))
+    return value, root.residual, root.converged | ends
 
 
 def _attractors(model: RecurrentNetwork, options: Options, n: int):
@@ -175,7 +181,7 @@ def _aligned(model: Any, options: Options, n: int):
 define("j-gap", RecurrentNetwork, _onset(0, 0.06, 0.016, 4.6))
 define("j-mono", RecurrentNetwork, _onset(1, 0.073, 0.006, 7.5))
 define("j-conc", RecurrentNetwork, _onset(2, 0.096, 0.026, 6.3))
-define("d-iso", RecurrentNetwork, Explicit("d", isolation, needs=("J_D",)))
+define("d-iso", RecurrentNetwork, Explicit("d", functools.partial(isolation, lowest=1e-290), needs=("J_D",)))
 define("shannon", RecurrentNetwork, Explicit("p", _shannon, needs=("J_D",)))
 define("attractor-capacity", RecurrentNetwork, Explicit("alpha", _attractors, needs=("J_D",)))
 define("g-star", RateNetwork, Explicit("g", _aligned))
