@@ -222,6 +222,9 @@ def find_root(
 
     hopeless: `problem.absent` of the full rule, if it is known already.
     """
+    found = problem.search(given, refinement)
+    if found is not None:
+        return found
     fine = problem.nodes * refinement
     coarse = max(1, fine // 4)
     cold = jnp.stack(problem.starts())

@@ -119,7 +119,7 @@ class RS(Ansatz):
 
 
 class OneRSB(Ansatz):
-    """One step of replica symmetry breaking: q0 <= q1, Parisi parameter m.  (Here: the functional off its saddle point.)"""
+    """One step of replica symmetry breaking: q0 <= q1, Parisi parameter m, all stationary."""
 
     name: ClassVar[str] = "1rsb"
 
@@ -130,7 +130,7 @@ class KRSB(Ansatz):
     name: ClassVar[str] = "krsb"
 
     k: int = eqx.field(
-        default=0, static=True, metadata=dict(doc="number of steps", numeric=False, choices=(0,))
+        default=0, static=True, metadata=dict(doc="number of steps", numeric=False, choices=tuple(range(7)))
     )
 
 

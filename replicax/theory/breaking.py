@@ -25,6 +25,8 @@ _SECOND = ((-2.3, 2.0), (-3.9, 2.3), (-5.5, 2.6), (-7.5, 3.0))
 #: a further step lowers the value by more than this part of what the one before did; a value is known to this part
 _WORTH, _NOTHING = 1e-6, 1e-8
 _TRIES = 4
+#: one step that lowers the value by less (relatively) is none
+_NONE = 3e-12
 
 
 class Landscape(eqx.Module):
@@ -78,7 +80,7 @@ class Landscape(eqx.Module):
         return polish(at(self.nodes), coarse, free=free)
 
     def climb(self, count: Array) -> Minimum:
-        """The minima of 1, .., most steps, as far as `count`, row by row.
+        """The minima of 1, .., most steps, as far as `count` and as they are found, row by row.
 
         A step that is worth nothing (where the one before was) is a saddle in which two levels coincide: it is looked for again from other
         starts, and has not converged if it is not found.
@@ -90,10 +92,17 @@ class Landscape(eqx.Module):
         )
         rows = jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x), (self.most, *jnp.shape(x))), blank)
 
-        def up(k: Array, s: tuple[Array, Minimum]) -> tuple[Array, Minimum]:
-            starts, rows = s
-            before = jnp.where(k > 0, rows.value[k - 1], self.symmetric())
-            gained = jnp.where(k > 1, rows.value[k - 2], self.symmetric()) - before
+        symmetric = self.symmetric()
+
+        def going(s: tuple[Array, Array, Minimum]) -> Array:
+            k, _, rows = s
+            broken = rows.value[0] < symmetric - _NONE * (1.0 + jnp.abs(symmetric))
+            return (k < count) & ((k == 0) | (rows.converged[k - 1] & broken))
+
+        def up(s: tuple[Array, Array, Minimum]) -> tuple[Array, Array, Minimum]:
+            k, starts, rows = s
+            before = jnp.where(k > 0, rows.value[k - 1], symmetric)
+            gained = jnp.where(k > 1, rows.value[k - 2], symmetric) - before
             needed = jnp.where(k > 0, _WORTH * gained, -jnp.inf)
 
             def again(t: tuple[Array, Minimum]) -> tuple[Array, Minimum]:
@@ -110,10 +119,10 @@ class Landscape(eqx.Module):
             worth = (before - found.value > needed) | nothing_left
             found = found._replace(converged=found.converged & worth)
             rows = jax.tree.map(lambda every, one: every.at[k].set(one), rows, found)
-            return self.next(found.x, k + 1), rows
+            return k + 1, self.next(found.x, k + 1), rows
 
         starts = jnp.broadcast_to(start, (_TRIES, size))
-        return lax.fori_loop(0, count, up, (starts, rows))[1]
+        return lax.while_loop(going, up, (jnp.zeros((), int), starts, rows))[2]
 
     def next(self, x: Array, count: Array) -> Array:
         """Where to look for the minimum of count + 1 steps, given that of `count`: the lowest interpolation first."""

@@ -87,6 +87,10 @@ class Problem(eqx.Module):
         cold = jnp.isinf(beta)
         return energy, phi + jnp.where(cold, 0.0, jnp.where(cold, 0.0, beta) * energy)
 
+    def search(self, given: Array | None, refinement: int) -> Any:
+        """A `Root` by a search of its own, if the problem has one: `largest_block` must be 1."""
+        return None
+
     def absent(self, n: int) -> Array:
         return jnp.zeros((), bool)
 

@@ -12,12 +12,10 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import Array
 
-from replicax.theory.ansatz import KRSB, RS, poses, require
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.models import SphericalPerceptron
 from replicax.vocabulary.factors import Errors, GroundTerminal, SquaredHinge
 from replicax.vocabulary.levels import Level, Moments, tower
-from replicax.vocabulary.limits import INFINITE
 
 
 class GroundState(Problem):
@@ -55,11 +53,3 @@ class GroundState(Problem):
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         return dict(energy=-phi)
-
-
-@poses(KRSB, SphericalPerceptron)
-def steps(model: SphericalPerceptron, ansatz: KRSB) -> tuple[Problem, ...]:
-    """RS below capacity, the ground state above."""
-    require(model, "alpha")
-    below = RS().problems(model)
-    return (*below, GroundState(model)) if model.beta is INFINITE else below

@@ -9,6 +9,7 @@ per weight, is alpha_J times the part of the gap distribution P_k that lies belo
 Urbani & Zamponi, SciPost Phys. 2 (2017) 019, arXiv:1702.06919.
 """
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import equinox as eqx
@@ -22,24 +23,37 @@ from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic
 
 
 class Contact(Pattern):
-    """f_k = -h^2/2 + nudge for h < 0, else 0, with the first step in closed form."""
+    """f_k = -h^2/(2 (l_k + offset)) + nudge for h < 0, else 0, with the first step in closed form.
+
+    Jamming: l_k = 1, offset 0; squared hinge at T = 0: l_k = chi, offset 1.
+    """
 
     nudge: Array | float = 0.0
+    offset: float = eqx.field(static=True, default=0.0)
 
     absorbs: ClassVar[bool] = True
 
     def __call__(self, h: Array, ladder: Ladder) -> Array:
-        """(1/c) log[ H(-u) + e^(c nudge - h^2 c/(2(1 + cD))) (1 + cD)^(-1/2) H(u/(1 + cD)^(1/2)) ],  u = h/sqrt(D)."""
+        """(1/c) log[ H(-u) + e^(c nudge - h^2 b/(2(1 + bD))) (1 + bD)^(-1/2) H(u/(1 + bD)^(1/2)) ],  u = h/sqrt(D), b = c/(l_k + offset)."""
         c, variance = ladder.ms[0], ladder.steps[0]
-        u, stretch = h / jnp.sqrt(variance), 1.0 + c * variance
-        touching = c * self.nudge - 0.5 * c * h**2 / stretch - 0.5 * jnp.log(stretch)
+        b = c / (ladder.rest + self.offset)
+        u, stretch = h / jnp.sqrt(variance), 1.0 + b * variance
+        touching = c * self.nudge - 0.5 * b * h**2 / stretch - 0.5 * jnp.log(stretch)
         return log_add_exp(log_H(-u), touching + log_H(u / jnp.sqrt(stretch))) / c
 
     def bends(self, ladder: Ladder) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         return (jnp.zeros(()),), (jnp.sqrt(ladder.steps[0]),)
 
+    def below(self, energetic: Callable[[Pattern], Array]) -> tuple[Array, Array]:
+        """The energetic term, and the part of the gaps below 0: its answer to a nudge of what lies there."""
+        nudged = lambda nudge: energetic(Contact(nudge, self.offset))
+        return jax.jvp(nudged, (jnp.zeros(()),), (jnp.ones(()),))
+
+    def sharpness(self, energetic: Callable[[Pattern], Array], ladder: Ladder) -> Array:
+        return self.below(energetic)[1] / (ladder.rest + self.offset) ** 2
+
     def tilt(self, h: Array, variance: Array, m: Array, response: Array) -> tuple[Array, Array, Array, Array]:
-        return quadratic_tilt(h, variance, m, response)
+        return quadratic_tilt(h, variance, m, response + self.offset)
 
 
 class Jamming(Landscape):
@@ -57,10 +71,9 @@ class Jamming(Landscape):
         return entropic(ladder) / -energetic(ladder, Contact(), self.kappa, n)
 
     def contacts(self, ladder: Ladder, n: int) -> Array:
-        """alpha <theta(-h)>_{P_k}: how the energetic term answers to a bonus for contacts."""
-        bonus = lambda nudge: energetic(ladder, Contact(nudge), self.kappa, n)
-        below, share = jax.jvp(bonus, (jnp.zeros(()),), (jnp.ones(()),))
-        return entropic(ladder) / -below * share
+        """alpha <theta(-h)>_{P_k}."""
+        value, share = Contact().below(lambda p: energetic(ladder, p, self.kappa, n))
+        return entropic(ladder) / -value * share
 
     def symmetric(self) -> Array:
         """1/E(kappa + z)_+^2: Gardner, J. Phys. A 21 (1988) 257."""

@@ -13,6 +13,7 @@ Franz, Parisi, Sevelev, Urbani & Zamponi, SciPost Phys. 2 (2017) 019, arXiv:1702
 """
 
 import abc
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -74,14 +75,18 @@ class Pattern(eqx.Module):
     def bends(self, ladder: Ladder) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """Where f bends, and over what widths."""
 
+    def sharpness(self, energetic: Callable[["Pattern"], Array], ladder: Ladder) -> Array:
+        """<f_k''^2>_{P_k} where the first step is absorbed; inf where f_k' jumps."""
+        return jnp.asarray(jnp.inf)
+
     @abc.abstractmethod
     def tilt(self, h: Array, variance: Array, m: Array, response: Array) -> tuple[Array, Array, Array, Array]:
         """Of exp(m f(h + sqrt(variance) z) - z^2/2) far from the bends: (peak, its width, lowest z, highest z)."""
 
 
-def energetic(ladder: Ladder, pattern: Pattern, kappa: Array, n: int) -> Array:
+def energetic(ladder: Ladder, pattern: Pattern, kappa: Array, n: int, nudges: Array | None = None) -> Array:
     """E_z f_0(sqrt(q_0) z - kappa), with 3 n nodes on the grid; n = 40: about 1e-9, n = 64: 1e-12."""
-    f = outermost(ladder, pattern, kappa, n)
+    f = outermost(ladder, pattern, kappa, n, nudges)
     scale = jnp.sqrt(ladder.outer)
     positions, widths = pattern.bends(ladder)
     width = lax.stop_gradient(jnp.sqrt(1.0 - ladder.outer) / scale)
@@ -108,14 +113,33 @@ def _tabulated(f: Array, grid: Grid) -> _Negative:
     return _Negative(tabulate(jnp.log(_NOTHING - jnp.minimum(f, 0.0)), grid))
 
 
-def outermost(ladder: Ladder, pattern: Pattern, kappa: Array, n: int) -> _Negative:
-    """f_0."""
+def stabilities(ladder: Ladder, pattern: Pattern, kappa: Array, n: int) -> Array:
+    """<f_i''^2>_{P_i} of levels k, k-1, .., 0: how the energetic term answers to a nudge of f_i by f_i''^2."""
+    levels = ladder.steps.shape[0] + 1
+    answers = jax.grad(lambda nudges: energetic(ladder, pattern, kappa, n, nudges))(jnp.zeros(levels))
+    if not pattern.absorbs:
+        return answers
+    return answers.at[0].set(pattern.sharpness(lambda p: energetic(ladder, p, kappa, n), ladder))
+
+
+def outermost(
+    ladder: Ladder, pattern: Pattern, kappa: Array, n: int, nudges: Array | None = None
+) -> _Negative:
+    """f_0; `nudges` (K + 1,): multiples of f_i''^2 that are added to f_i."""
     positions, widths = pattern.bends(ladder)
     deviations = jnp.sqrt(jnp.append(ladder.steps, ladder.outer))
     reach = jnp.abs(kappa) + RANGE * jnp.sum(deviations)
     grid = stretched_grid(positions, widths, jnp.stack(positions).min() - reach, reach, 3 * n)
-    innermost = _tabulated(pattern(grid.nodes, ladder), grid)
     skip = 1 if pattern.absorbs else 0
+
+    def nudged(f: _Negative, nudge: Array) -> _Negative:
+        if nudges is None:
+            return f
+        curvature = lax.stop_gradient(jax.vmap(jax.grad(jax.grad(f)))(grid.nodes))
+        return _tabulated(f(grid.nodes) + nudge * curvature**2, grid)
+
+    innermost = _tabulated(pattern(grid.nodes, ladder), grid)
+    innermost = nudged(innermost, 0.0 if nudges is None else nudges[skip])
     if ladder.steps.shape[0] == skip:
         return innermost
     squares = lax.stop_gradient(jnp.stack(widths)) ** 2
@@ -130,12 +154,15 @@ def outermost(ladder: Ladder, pattern: Pattern, kappa: Array, n: int) -> _Negati
         return _tabulated(_log_mean_exp(m * f(h[:, None] + scale * z.nodes), z.log_weights) / m, grid)
 
     def step(f: _Negative, what: tuple[Array, ...]) -> tuple[_Negative, None]:
-        *numbers, present = what
-        return lax.cond(present, smooth, lambda f, *_: f, f, *numbers), None
+        *numbers, nudge, present = what
+        return lax.cond(
+            present, lambda f, *a: nudged(smooth(f, *a), nudge), lambda f, *_: f, f, *numbers
+        ), None
 
     # how much of the variance lies further inside than a step: it has smoothed the bends
     inside = jnp.append(0.0, jnp.cumsum(ladder.steps))[:-1]
-    each = (ladder.steps, ladder.ms, ladder.responses[:-1], inside, ladder.present)
+    moved = jnp.zeros_like(ladder.steps) if nudges is None else nudges[1:]
+    each = (ladder.steps, ladder.ms, ladder.responses[:-1], inside, moved, ladder.present)
     return lax.scan(step, innermost, tuple(x[skip:] for x in each))[0]
 
 

@@ -1,0 +1,320 @@
+r"""k steps of replica symmetry breaking on the sphere: solutions below jamming, ground states above.
+
+Below: beta = inf, phi = (1/2) log(1 - q_k) + entropic + alpha energetic (vocabulary/ladder.py), least over q_0 < .. < q_k and
+m_1 < .. < m_k < 1, with f_k = log H(-h/sqrt(1 - q_k)).  Above: q_k = 1, chi = lim beta (1 - q_k), c_i = lim beta m_i, and the energy e per
+weight from -e = min [entropic + alpha energetic] with
+
+    f_k(h) = max_u [ -l(h + u) - u^2/(2 chi) ].
+
+Where breaking lowers nothing the replica-symmetric solution is the answer: all q_i are q, and m_i = 1.  Stabilities: 1 - alpha l_i^2
+<f_i''^2>_{P_i}, by the answer of the energetic term to a nudge of f_i.  Franz, Parisi, Sevelev, Urbani & Zamponi, SciPost Phys. 2 (2017) 019,
+arXiv:1702.06919.
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from replicax.numerics.quadrature import RANGE
+from replicax.numerics.roots import Root, newton
+from replicax.numerics.special import log_add_exp, log_diff_H, log_H
+from replicax.theory.ansatz import KRSB, RS, OneRSB, poses, require
+from replicax.theory.breaking import Landscape, quadratic_tilt
+from replicax.theory.free_entropy import FAR, Problem, State
+from replicax.theory.ground_state import GroundState
+from replicax.theory.jamming import Contact
+from replicax.theory.models import SphericalPerceptron
+from replicax.theory.perceptron import Bipartite
+from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic, stabilities
+from replicax.vocabulary.limits import INFINITE
+
+
+class Satisfied(Pattern):
+    """f_k = log H(-h/sqrt(1 - q_k)): the pattern is satisfied."""
+
+    absorbs: ClassVar[bool] = False
+
+    def __call__(self, h: Array, ladder: Ladder) -> Array:
+        return log_H(-h / jnp.sqrt(ladder.rest))
+
+    def bends(self, ladder: Ladder) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        return (jnp.zeros(()),), (jnp.sqrt(ladder.rest),)
+
+    def tilt(self, h: Array, variance: Array, m: Array, response: Array) -> tuple[Array, Array, Array, Array]:
+        return quadratic_tilt(h, variance, m, response)
+
+
+class Violated(Pattern):
+    """Number of errors at T = 0: f_k = -h^2/(2 chi) down to -1, where the error is made instead; the first step in closed form."""
+
+    absorbs: ClassVar[bool] = True
+
+    def __call__(self, h: Array, ladder: Ladder) -> Array:
+        c, variance, chi = ladder.ms[0], ladder.steps[0], ladder.rest
+        scale, stretch = jnp.sqrt(variance), 1.0 + c * variance / chi
+        edge = jnp.sqrt(2.0 * chi)
+        # the part between -edge and 0 is a Gaussian of variance D/stretch around h/stretch
+        inner = scale / jnp.sqrt(stretch)
+        lower, upper = (-edge - h / stretch) / inner, -h / stretch / inner
+        moved = -0.5 * c * h**2 / (chi * stretch) - 0.5 * jnp.log(stretch) + log_diff_H(lower, upper)
+        wrong = log_H((h + edge) / scale) - c
+        return log_add_exp(log_add_exp(log_H(-h / scale), wrong), moved) / c
+
+    def bends(self, ladder: Ladder) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        width = jnp.sqrt(ladder.steps[0])
+        return (jnp.zeros(()), -jnp.sqrt(2.0 * ladder.rest)), (width, width)
+
+    def tilt(self, h: Array, variance: Array, m: Array, response: Array) -> tuple[Array, Array, Array, Array]:
+        zero = jnp.zeros_like(h)
+        return zero, zero + 1.0, zero - RANGE, zero + RANGE + jnp.sqrt(2.0 * m)
+
+
+class Solutions(Landscape):
+    """phi of the solutions (beta = inf).  Last coordinate: log((1 - q_k)/q_0)."""
+
+    model: SphericalPerceptron
+    most: int = eqx.field(static=True)
+
+    ends: ClassVar[int] = 1
+    bounded: ClassVar[bool] = True
+
+    @property
+    def pattern(self) -> Pattern:
+        return Satisfied()
+
+    def ladder(self, x: Array, count: Array) -> Ladder:
+        steps, ms = self.increments(x, count)
+        rest = jnp.exp(x[-1])
+        outer = 1.0 / (1.0 + jnp.sum(steps) + rest)
+        return Ladder(outer, steps * outer, ms, rest * outer, count)
+
+    def terms(self, ladder: Ladder, n: int) -> tuple[Array, ...]:
+        kappa = jnp.asarray(self.model.kappa, float)
+        bound = alpha_of(self.model) * energetic(ladder, self.pattern, kappa, n)
+        return 0.5 * jnp.log(ladder.rest), entropic(ladder), bound
+
+    def value(self, ladder: Ladder, n: int) -> Array:
+        return sum(self.terms(ladder, n), jnp.zeros(()))
+
+    def symmetric(self) -> Array:
+        return _value(Bipartite(self.model, (0.0,)))
+
+    def first(self) -> Array:
+        """The lowest point of a wide scan of q_0, (1 - q_1)/(1 - q_0) and m."""
+        one = Solutions(self.model, 1)
+        grids = (jnp.linspace(-6.0, 6.5, 15), jnp.linspace(-7.0, -0.1, 10), jnp.linspace(-3.5, 1.5, 6))
+        outer, inner, number = (g.ravel() for g in jnp.meshgrid(*grids))
+        rest = jnp.exp(inner - outer)  # (1 - q1)/q0
+        tries = jnp.stack([jnp.log(-jnp.expm1(inner)) - outer, number, jnp.log(rest)], axis=1)
+        values = lax.map(lambda x: one.value(one.ladder(x, 1), 20), tries, batch_size=60)
+        best = tries[jnp.nanargmin(values)]
+        return _spread(best, self.most)
+
+
+class GroundStates(Landscape):
+    """-e of the ground states.  Last coordinate: log chi."""
+
+    model: SphericalPerceptron
+    most: int = eqx.field(static=True)
+
+    ends: ClassVar[int] = 1
+
+    @property
+    def pattern(self) -> Pattern:
+        return Violated() if self.model.loss == "errors" else Contact(offset=1.0)
+
+    def ladder(self, x: Array, count: Array) -> Ladder:
+        steps, ms = self.increments(x, count)
+        outer = 1.0 / (1.0 + jnp.sum(steps))
+        return Ladder(outer, steps * outer, ms, jnp.exp(x[-1]), count)
+
+    def terms(self, ladder: Ladder, n: int) -> tuple[Array, ...]:
+        kappa = jnp.asarray(self.model.kappa, float)
+        return entropic(ladder), alpha_of(self.model) * energetic(ladder, self.pattern, kappa, n)
+
+    def value(self, ladder: Ladder, n: int) -> Array:
+        return sum(self.terms(ladder, n), jnp.zeros(()))
+
+    def symmetric(self) -> Array:
+        return _value(GroundState(self.model))
+
+    def first(self) -> Array:
+        """The lowest point of a wide scan of q_0, c_1 and chi."""
+        one = GroundStates(self.model, 1)
+        grids = (jnp.linspace(-8.0, 6.0, 15), jnp.linspace(-3.0, 7.0, 15), jnp.linspace(-9.0, 5.0, 15))
+        tries = jnp.stack([g.ravel() for g in jnp.meshgrid(*grids)], axis=1)
+        values = lax.map(lambda x: one.value(one.ladder(x, 1), 20), tries, batch_size=200)
+        return _spread(tries[jnp.nanargmin(values)], self.most)
+
+
+def alpha_of(model: SphericalPerceptron) -> Array:
+    return jnp.asarray(model.alpha, float)
+
+
+def _spread(one: Array, most: int) -> Array:
+    """Coordinates of one step among those of `most`."""
+    return jnp.zeros(2 * most + 1).at[0].set(one[0]).at[most].set(one[1]).at[-1].set(one[2])
+
+
+def _value(problem: Any) -> Array:
+    """The value of a replica-symmetric problem at its root; inf where it has none."""
+    n = problem.nodes
+    starts = jnp.stack(problem.starts())
+    root = newton(lambda y: problem.state(y, n).residual, starts, tol=1e-11, limit=FAR)
+    state = problem.state(root.x, n)
+    fine = root.converged & problem.inside(state)
+    return lax.stop_gradient(jnp.where(fine, problem.phi(state, n), jnp.inf))
+
+
+class Steps(Problem):
+    """The minimum of a landscape over k steps, where it is lower than without steps.
+
+    Coordinates: those of the landscape, then how many steps there are: fewer than k where further ones lower nothing.
+    """
+
+    landscape: Solutions | GroundStates
+    k: int = eqx.field(static=True)
+
+    nodes: ClassVar[int] = 64
+    largest_block: ClassVar[int] = 1
+    accuracy: ClassVar[float] = 1e-7
+
+    @property
+    def model(self) -> SphericalPerceptron:
+        return self.landscape.model
+
+    @property
+    def cold(self) -> bool:
+        return isinstance(self.landscape, GroundStates)
+
+    @property
+    def counts(self) -> bool:
+        return False
+
+    @property
+    def size(self) -> int:
+        return 2 * self.k + 2
+
+    def search(self, given: Array | None, refinement: int) -> Root:
+        rows = self.landscape.climb(jnp.asarray(self.k))
+        found = jnp.sum(jnp.cumprod(rows.converged))
+        last = jax.tree.map(lambda x: x[jnp.maximum(found - 1, 0)], rows)
+        broken = rows.value[0] < self.landscape.symmetric()
+        done = (found > 0) & jnp.isfinite(last.value) & broken
+        slope = last.slope / (1.0 + jnp.abs(last.value))
+        return Root(jnp.append(last.x, found.astype(float)), slope, last.steps.astype(float), done)
+
+    def state(self, x: Array, n: int) -> State:
+        count = lax.stop_gradient(x[-1]).astype(int)
+        ladder = self.landscape.ladder(self.landscape.stationary(x[:-1], count), count)
+        overlaps, ms = ladder.overlaps[::-1], ladder.ms[::-1]
+        squares = stabilities(ladder, self.landscape.pattern, jnp.asarray(self.model.kappa, float), n)
+        stable = 1.0 - alpha_of(self.model) * ladder.responses**2 * squares
+        # absent levels coincide with the outermost
+        stable = stable[jnp.minimum(jnp.arange(self.k + 1), count)][::-1]
+        if self.cold:
+            overlaps = overlaps.at[-1].set(1.0)
+        order = named(overlaps, jnp.zeros_like(ms) if self.cold else ms)
+        if self.cold:
+            order |= dict(chi=ladder.rest)
+        return State(order, jnp.zeros_like(x), dict(ladder=ladder, stable=stable))
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        return self.landscape.terms(state.parts["ladder"], n)
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        """Not at jamming; and where further steps were worth nothing, nothing must ask for them."""
+        ladder, stable = state.parts["ladder"], state.parts["stable"]
+        complete = (ladder.count == self.k) | (jnp.min(stable) > -1e-6)
+        return complete & ((ladder.rest < 1e6) if self.cold else (ladder.rest > edge))
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        ladder, stable = state.parts["ladder"], state.parts["stable"]
+        columns = dict(replicon=jnp.min(stable)) | {f"stability_{i}": stable[i] for i in range(self.k + 1)}
+        if self.cold:
+            cs = ladder.ms[::-1]
+            columns |= dict(energy=-phi, c=cs[0])
+            columns |= {f"c_{i + 1}": cs[i] for i in range(self.k) if self.k > 1}
+        else:
+            columns |= dict(energy=jnp.zeros_like(phi), entropy=phi)
+        return columns
+
+
+def named(overlaps: Array, ms: Array) -> dict[str, Array]:
+    """q_0, .., q_k and m_1, .., m_k by their names (one step: q0, q1, m)."""
+    k = ms.shape[0]
+    if k == 1:
+        return dict(q0=overlaps[0], q1=overlaps[1], m=ms[0])
+    return {f"q_{i}": overlaps[i] for i in range(k + 1)} | {f"m_{i + 1}": ms[i] for i in range(k)}
+
+
+class Unbroken(Problem):
+    """The replica-symmetric solution or ground state, where it is stable, in the columns of k steps."""
+
+    plain: Any
+    k: int = eqx.field(static=True)
+
+    @property
+    def nodes(self) -> int:  # type: ignore[override]
+        return self.plain.nodes
+
+    @property
+    def size(self) -> int:
+        return self.plain.size
+
+    @property
+    def counts(self) -> bool:
+        return False
+
+    def starts(self) -> tuple[Array, ...]:
+        return self.plain.starts()
+
+    def absent(self, n: int) -> Array:
+        return self.plain.absent(n)
+
+    def state(self, x: Array, n: int) -> State:
+        state = self.plain.state(x, n)
+        q = jnp.broadcast_to(state.order["q"], (self.k + 1,))
+        order = named(q, jnp.ones(self.k)) | {k: v for k, v in state.order.items() if k == "chi"}
+        return state._replace(order=order)
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        return self.plain.terms(state, n)
+
+    def stability(self, state: State, n: int) -> Array:
+        return self.plain.columns(state, jnp.zeros(()), n)["replicon"]
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        return self.plain.inside(state, edge) & (self.stability(state, self.nodes) > -1e-9)
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        columns = self.plain.columns(state, phi, n)
+        stable = columns["replicon"]
+        return columns | {f"stability_{i}": stable for i in range(self.k + 1)}
+
+
+@poses(OneRSB, SphericalPerceptron)
+def one_step(model: SphericalPerceptron, ansatz: OneRSB) -> tuple[Problem, ...]:
+    return steps(model, KRSB(k=1))
+
+
+@poses(KRSB, SphericalPerceptron)
+def steps(model: SphericalPerceptron, ansatz: KRSB) -> tuple[Problem, ...]:
+    """RS (k = 0) or steps below jamming, ground states above."""
+    require(model, "alpha")
+    k = ansatz.k
+    if k == 0:
+        below = RS().problems(model)
+        return (*below, GroundState(model)) if model.beta is INFINITE else below
+    if model.beta is not INFINITE:
+        raise ValueError(f"beta = {model.beta}: steps are those of solutions and ground states, beta = inf")
+    if model.labels != "random":
+        raise ValueError(f"labels = {model.labels}: steps are those of random labels")
+    return (
+        Steps(Solutions(model, k), k),
+        Unbroken(Bipartite(model, (0.0,)), k),
+        Steps(GroundStates(model, k), k),
+    )
