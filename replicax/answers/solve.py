@@ -222,9 +222,6 @@ def find_root(
 
     hopeless: `problem.absent` of the full rule, if it is known already.
     """
-    found = problem.search(given, refinement)
-    if found is not None:
-        return found
     fine = problem.nodes * refinement
     coarse = max(1, fine // 4)
     cold = jnp.stack(problem.starts())
@@ -294,7 +291,8 @@ def _merged(first_wins: Array, first: tuple, second: tuple) -> tuple:
 def _answer(problem: Problem, given: Array | None, refinement: int):
     n = problem.nodes * refinement
     absent = problem.absent(n)
-    root = find_root(problem, given, refinement, absent)
+    searched = problem.search(given, refinement)
+    root = find_root(problem, given, refinement, absent) if searched is None else searched
     state = problem.state(root.x, n)
     terms, refined = problem.terms(state, n), problem.terms(state, 2 * n)
     phi = sum(refined, jnp.zeros(()))
