@@ -3,6 +3,7 @@
 from .annealing import annealing
 from .cavity import belief_propagation
 from .descent import entropy_sgd, replicated_sgd
+from .dynamics import integrate, parallel, reinforced_messages, sequential
 from .edmc import edmc
 from .enumeration import (
     ErrorHistograms,
@@ -54,6 +55,7 @@ __all__ = [
     "enumerate_violations",
     "focus",
     "gamp",
+    "integrate",
     "langevin",
     "learnable",
     "local_entropy",
@@ -62,12 +64,15 @@ __all__ = [
     "metropolis_series",
     "network_instances",
     "number_of_patterns",
+    "parallel",
     "perceptron_instances",
     "regression",
+    "reinforced_messages",
     "relaxation",
     "replicated_sgd",
     "sample_sphere",
     "sbpi",
+    "sequential",
     "spherical_gradient",
     "stochastic_weights",
     "typical_solutions",

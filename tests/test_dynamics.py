@@ -1,0 +1,58 @@
+"""Dynamics of recurrent networks against enumeration, theorems on cycles, and published success rates; rate networks against mean field."""
+
+import numpy as np
+import pytest
+
+import replicax as rx
+from replicax.simulation.dynamics import integrate, parallel, reinforced_messages, sequential
+from replicax.simulation.fixed_points import enumerate_violations
+from replicax.simulation.instances import network_instances
+
+SEARCHES = pytest.mark.parametrize("search", [parallel, sequential, reinforced_messages])
+
+
+@SEARCHES
+@pytest.mark.parametrize("couplings", ["pm1", "gaussian"])
+def test_what_is_found_is_a_fixed_point_and_exists(search, couplings):
+    instances = network_instances(N=12, samples=30, couplings=couplings, key=3)
+    found = search(instances, J_D=0.2, key=1)
+    J = instances.couplings / (instances.scale * np.sqrt(12))
+    delta = 0.2 + found.s * np.einsum("sij,sj->si", J, found.s)
+    assert np.all(delta[found.solved] > -1e-9) and np.all((delta[~found.solved] < 1e-9).any(1))
+    np.testing.assert_allclose(found.stability, delta.mean(1), atol=1e-6)
+    number = enumerate_violations(instances, J_D=0.2).number[:, 0]
+    assert found.solved.any() and not np.any(found.solved & (number == 0))
+
+
+def test_cycles_of_parallel_dynamics():
+    """Without self-coupling: antisymmetric couplings give cycles only, symmetric ones fixed points or cycles of two.
+
+    Goles-Chacc, Fogelman-Soulie & Pellegrin, Discrete Appl. Math. 12 (1985) 261.
+    """
+    odd = parallel(network_instances(N=25, samples=20, eta=-1.0, key=5), J_D=0.0)
+    assert not odd.solved.any() and np.all(odd.steps < odd.budget)
+    even = parallel(network_instances(N=40, samples=20, eta=1.0, key=5), J_D=0.0).statistics()
+    assert even["solved"].mean + even["cycles"].mean == pytest.approx(1.0)
+
+
+def test_success_of_searches():
+    """recurrent_network 3.3 and 5, +-1 couplings, N = 100: all solved at J_D = 0.6; messages mostly at 0.4."""
+    easy = rx.RecurrentNetwork(J_D=0.6, couplings="pm1")
+    for algorithm in ("parallel", "sequential"):
+        runs = rx.simulate(easy, algorithm, N=100, samples=20)
+        assert runs["solved"].mean >= 0.9
+        assert runs["stability"].mean == pytest.approx(1.28, abs=0.1)
+    hard = rx.RecurrentNetwork(J_D=0.4, couplings="pm1")
+    assert rx.simulate(hard, "fbp", N=100, samples=8)["solved"].mean >= 0.6
+    with pytest.raises(ValueError, match="beta = 1"):
+        rx.simulate(rx.RecurrentNetwork(J_D=0.4, beta=1.0), "parallel")
+
+
+def test_rate_networks_in_time():
+    """Quiet below g = 1; chaos of the variance of mean field above (finite N lowers it)."""
+    quiet = rx.simulate(rx.RateNetwork(g=0.5), "integrate", N=200, samples=2, time=40.0)
+    assert quiet["Delta0"].mean < 1e-12 and quiet["lyapunov"].mean == pytest.approx(-0.5, abs=0.1)
+    chaos = integrate(g=2.0, N=300, samples=2, time=60.0, warmup=40.0)
+    assert chaos["Delta0"].mean == pytest.approx(1.9248, rel=0.12)
+    assert chaos["tanh2"].mean == pytest.approx(0.5132, rel=0.06)
+    assert 0.0 < chaos["lyapunov"].mean < 0.14
