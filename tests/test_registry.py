@@ -87,7 +87,7 @@ def test_thresholds_of_models():
         (lambda: registry.find_threshold("capcity", rx.BinaryPerceptron), ("did you mean capacity?",)),
         (lambda: registry.find_threshold("freezing", rx.SymmetricPerceptron), ("which has: capacity",)),
         (lambda: registry.find_run("enumeraton", rx.BinaryPerceptron), ("did you mean enumeration?",)),
-        (lambda: registry.find_run("metropolis", rx.RecurrentNetwork), ("which has: enumeration",)),
+        (lambda: registry.find_run("metropolis", rx.RecurrentNetwork), ("which has: ", "enumeration")),
     ],
 )
 def test_errors_say_what_exists(call, words):

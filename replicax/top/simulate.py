@@ -54,6 +54,9 @@ def simulate(model: Model, algorithm: str = "enumeration", **params: Any) -> Sim
     gamp, bp      message passing: phi (Bethe), energy, q of single instances; local_entropy=True adds the curve around a solution
     rbp, fbp, sbpi, annealing, edmc, stochastic-weights, ..   solvers: `solved`, `steps`, `energy` of what they leave
 
+    parallel, sequential, fbp   recurrent-network: `solved`, `steps`, `energy`, mean `stability` of the fixed points found; see `simulation.dynamics`
+    integrate     rate-network: Delta0, tanh2, lyapunov
+
     params: see `top.runs`; common are N, samples, key = 0, strict = False (True: the other convention for
     ties). P = round(alpha N). The fields of the model are single numbers here (J_D may be a sequence). Raises
     ValueError naming the argument, its value and what is allowed.
