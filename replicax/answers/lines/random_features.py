@@ -40,7 +40,7 @@ def _entropy_guesses(model: RandomFeatures, options: Options) -> tuple[Array, ..
 
 def _jamming_guesses(model: RandomFeatures, options: Options) -> tuple[Array, ...]:
     plain = gardner_capacity(_margin(model))
-    return tuple(f * plain for f in (1.0, 2.0, 0.5))
+    return tuple(f * plain for f in (1.0, 2.0, 0.5, 10.0, 100.0))
 
 
 def _jammed(model: RandomFeatures, options: Options) -> Jammed:
@@ -84,8 +84,10 @@ def _dense_guesses(model: RandomFeatures, options: Options) -> tuple[tuple[Array
     n = capacity.nodes // 4
     residual = lambda x: capacity.state(x, n).residual
     root = newton(residual, jnp.stack(capacity.starts()), tol=1e-6, limit=FAR)
-    alpha, c = capacity.value(root.x), 2.44 + 0.67 * _margin(model)
-    return ((0.905 * alpha, c), (0.88 * alpha, c + 0.3), (0.92 * alpha, c - 0.3))
+    alpha, margin = capacity.value(root.x), _margin(model)
+    share, c = 0.905 + 0.05 * margin, 2.44 + 0.67 * margin
+    shifts = ((0.0, 0.0), (0.02, 0.4), (0.04, 0.8), (0.05, 1.2), (-0.02, 0.3), (0.015, -0.3))
+    return tuple(((share + more) * alpha, c + farther) for more, farther in shifts)
 
 
 def _instability_guesses(model: RandomFeatures, options: Options) -> tuple[Array, ...]:
