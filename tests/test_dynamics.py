@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 
 import replicax as rx
-from replicax.simulation.dynamics import integrate, parallel, reinforced_messages, sequential
+from replicax.simulation.dynamics import (
+    damage_spreading,
+    integrate,
+    parallel,
+    reinforced_messages,
+    sequential,
+)
 from replicax.simulation.fixed_points import enumerate_violations
 from replicax.simulation.instances import network_instances
+from replicax.theory.recurrent import damage_map
+from replicax.top.figures import figure
 
 SEARCHES = pytest.mark.parametrize("search", [parallel, sequential, reinforced_messages])
 
@@ -56,3 +64,24 @@ def test_rate_networks_in_time():
     assert chaos["Delta0"].mean == pytest.approx(1.9248, rel=0.12)
     assert chaos["tanh2"].mean == pytest.approx(0.5132, rel=0.06)
     assert 0.0 < chaos["lyapunov"].mean < 0.14
+
+
+def test_damage_spreading():
+    """The exact first step: published figures of the map, f = (2/pi) asin q without self-coupling, and networks within 4 sigma."""
+    assert float(damage_map(0.5, 0.5)) == pytest.approx(0.3365853000, abs=1e-10)
+    assert float(damage_map(0.9, 0.8)) == pytest.approx(0.7453848454, abs=1e-10)
+    assert float(damage_map(-0.3, 0.0)) == pytest.approx(2 / np.pi * np.arcsin(-0.3), abs=1e-13)
+    course = damage_spreading(network_instances(N=400, samples=16, key=2), J_D=0.7, q=0.6, steps=2)
+    expected = np.array([float(damage_map(q, 0.7)) for q in course[:, 0]])
+    deviation = course[:, 1] - expected
+    assert abs(deviation.mean()) < 4 * deviation.std(ddof=1) / 4.0
+    np.testing.assert_allclose(deviation, 0.0, atol=0.25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["fixed-points", "damage-spreading", "liquid-entropy", "solvers", "rate-chaos"]
+)
+def test_figures_of_networks(name, tmp_path):
+    image, table = figure(name, tmp_path, quick=True)
+    assert image.stat().st_size > 10_000 and table.stat().st_size > 1000

@@ -138,6 +138,31 @@ def _parallel(J, key, T, steps):
     return s, t, cycle
 
 
+def damage_spreading(
+    instances: NetworkInstances, *, J_D: float, q: float, steps: int, ties: str = "violated", key=0
+) -> np.ndarray:
+    """Overlaps (samples, steps + 1) of two copies under parallel dynamics, from random states at overlap about q."""
+    T, steps = _levels(instances, J_D, 0.0, ties), integer("steps", steps, 1)
+    q = real("q", q, -1.0, 1.0)
+    run = lambda J, k: _damage(J, k, T, q, steps)
+    return np.asarray(in_blocks(run, (instances.couplings, _keys(instances, key, "damage")), 8))
+
+
+@partial(jax.jit, static_argnums=4)
+@partial(jax.vmap, in_axes=(0, 0, None, None, None))
+def _damage(J, key, T, q, steps):
+    one, two = jax.random.split(jax.random.wrap_key_data(key))
+    s = jax.random.rademacher(one, J.shape[:1], jnp.int32)
+    other = jnp.where(jax.random.uniform(two, s.shape) < 0.5 * (1.0 + q), s, -s)
+
+    def update(pair, _):
+        fields = pair @ J.T
+        return jnp.where(_violated(pair, fields, T), -pair, pair), jnp.mean(pair[0] * pair[1])
+
+    last, overlaps = jax.lax.scan(update, jnp.stack([s, other]), None, length=steps)
+    return jnp.append(overlaps, jnp.mean(last[0] * last[1]))
+
+
 def sequential(
     instances: NetworkInstances,
     *,

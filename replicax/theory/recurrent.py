@@ -371,6 +371,17 @@ def _parted(J: Array, d: Array) -> Array:
     return angle * jnp.sum(dv * jnp.exp(-0.5 * (J / jnp.cos(0.5 * angle * v)) ** 2)) / (2.0 * np.pi)
 
 
+def damage_map(q: Array, J_D: Array) -> Array:
+    r"""Overlap of two copies of independent states at overlap q after one parallel step: exact at N = inf (for later steps at J_D = 0 only).
+
+    f(q) = (1+q)/2 [4 P(x, y > -J_D; corr q) - 4 Phi(J_D) + 1] + (1-q)/2 [4 P(x > -J_D, y > J_D; corr q) - 1]
+    """
+    q, J = jnp.asarray(q, float), jnp.asarray(J_D, float)
+    alike = 4.0 * bivariate_orthant(-J, -J, q) - 4.0 * H(-J) + 1.0
+    unlike = 4.0 * bivariate_orthant(-J, J, q) - 1.0
+    return 0.5 * (1.0 + q) * alike + 0.5 * (1.0 - q) * unlike
+
+
 def _count_only(model: RecurrentNetwork, what: str) -> RecurrentNetwork:
     """The network whose replicated count is known: N = inf, eta = field = 0 (NaN where a traced one is not)."""
     if model.N is not INFINITE:

@@ -1,0 +1,209 @@
+"""Recurrent and rate networks: theory as lines, simulation as points."""
+
+from typing import Any
+
+import numpy as np
+
+from replicax.answers.solve import solve
+from replicax.simulation import Statistic, enumerate_fixed_points, integrate, network_instances
+from replicax.simulation.dynamics import damage_spreading, parallel, reinforced_messages, sequential
+from replicax.theory.ansatz import LocalEntropy
+from replicax.theory.models import RateNetwork, RecurrentNetwork
+from replicax.theory.recurrent import damage_map
+from replicax.top.figures import drawn
+
+_J = dict(definition="self-coupling J_D", units="1")
+
+
+def _axes(panels: int = 1) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(6 if panels == 1 else 9, 4), layout="constrained")
+    return drawing, drawing.subplots(1, panels)
+
+
+def _columns(rows: list[Statistic]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([r.mean for r in rows]), np.array([r.error for r in rows])
+
+
+@drawn("fixed-points")
+def fixed_points(quick: bool = False) -> tuple[Any, Any]:
+    """(1/N) log of the mean number of fixed points against J_D: N = inf, exact at finite N, enumeration of networks."""
+    import xarray as xr
+
+    N, samples = (12, 100) if quick else (16, 400)
+    J, dots = np.linspace(0.0, 1.5, 61), np.linspace(0.0, 1.5, 7)
+    limit = np.asarray(solve(RecurrentNetwork(J_D=J)).phi)
+    exact = np.asarray(solve(RecurrentNetwork(J_D=J, N=N)).phi)
+    mean, error = _columns([enumerate_fixed_points(N=N, J_D=float(j), samples=samples)["phi"] for j in dots])
+    drawing, axes = _axes()
+    axes.plot(J, limit, "k-", lw=1.5, label=r"$N = \infty$")
+    axes.plot(J, exact, "C0-", lw=1, label=f"N = {N}, exact")
+    axes.errorbar(dots, mean, error, fmt="C0o", ms=4, capsize=2, label=f"{samples} networks")
+    axes.set(xlabel="self-coupling $J_D$", ylabel=r"$(1/N)\,\log\,$E[number of fixed points]")
+    axes.legend()
+    data = xr.Dataset(
+        {
+            "phi": ("J_D", limit, dict(definition="(1/N) log E[number], N = inf", units="nats per spin")),
+            "phi_N": ("J_D", exact, dict(definition="the same at finite N, exact", units="nats per spin")),
+            "simulation": ("dots", mean, dict(definition="the same from networks", units="nats per spin")),
+            "simulation_err": ("dots", error, dict(definition="standard error", units="nats per spin")),
+        },
+        coords=dict(J_D=("J_D", J, _J), dots=("dots", dots, _J)),
+        attrs=dict(N=N, samples=samples),
+    )
+    return drawing, data
+
+
+@drawn("damage-spreading")
+def spreading(quick: bool = False) -> tuple[Any, Any]:
+    """Overlap of two copies after one parallel step against that before: exact map and networks; and its course in time."""
+    import xarray as xr
+
+    N, samples, steps = (300, 4, 8) if quick else (1000, 8, 12)
+    J, q, starts = np.array([0.0, 0.5, 1.0]), np.linspace(-1.0, 1.0, 81), np.linspace(-0.9, 0.9, 7)
+    theory = np.stack([np.asarray([float(damage_map(x, j)) for x in q]) for j in J])
+    instances = network_instances(N=N, samples=samples)
+    courses = np.array(
+        [[damage_spreading(instances, J_D=j, q=x, steps=steps) for x in starts] for j in map(float, J)]
+    )
+    drawing, (left, right) = _axes(2)
+    for k, j in enumerate(J):
+        left.plot(q, theory[k], f"C{k}-", lw=1.2, label=f"$J_D$ = {j:g}")
+        left.plot(courses[k, ..., 0].ravel(), courses[k, ..., 1].ravel(), f"C{k}o", ms=3, alpha=0.6)
+        mean = courses[k, -1].mean(0)
+        error = courses[k, -1].std(0, ddof=1) / np.sqrt(samples)
+        right.errorbar(np.arange(steps + 1), mean, error, fmt=f"C{k}o-", ms=3, lw=0.8, capsize=2)
+    left.plot(q, q, "k:", lw=0.8)
+    left.set(xlabel="overlap before", ylabel="overlap after one step")
+    left.legend()
+    right.set(xlabel="parallel steps", ylabel="overlap of the copies", title=f"N = {N}")
+    one = dict(units="1")
+    data = xr.Dataset(
+        {
+            "map": (("J_D", "q"), theory, dict(definition="overlap after one step, exact") | one),
+            "course": (
+                ("J_D", "start", "sample", "step"),
+                courses,
+                dict(definition="overlap of two copies in time") | one,
+            ),
+        },
+        coords=dict(
+            J_D=("J_D", J, _J),
+            q=("q", q, dict(definition="overlap before the step") | one),
+            start=("start", starts, dict(definition="overlap at time 0, on average") | one),
+        ),
+        attrs=dict(N=N, samples=samples),
+    )
+    return drawing, data
+
+
+@drawn("liquid-entropy")
+def liquid_entropy(quick: bool = False) -> tuple[Any, Any]:
+    """S*(d), the largest local entropy of clusters of fixed points, around the onsets of dense regions."""
+    import xarray as xr
+
+    J = np.array([0.05, 0.0731, 0.12]) if quick else np.array([0.04, 0.05, 0.0601, 0.0731, 0.0957, 0.12])
+    d = np.geomspace(4e-4, 0.06, 8 if quick else 24)
+    curve = solve(RecurrentNetwork(J_D=J[:, None]), LocalEntropy(d=d[None, :], y="star"))
+    entropy, replicas = np.asarray(curve.S_I), np.asarray(curve.y)
+    drawing, axes = _axes()
+    for k, j in enumerate(J):
+        axes.plot(d, entropy[k], f"C{k}o-", ms=2.5, lw=1, label=f"$J_D$ = {j:g}")
+    axes.axhline(0.0, color="k", lw=0.6)
+    axes.set(xscale="log", xlabel="distance $d$ between replicas", ylabel="$S^*(d)$ [nats per spin]")
+    axes.legend()
+    data = xr.Dataset(
+        {
+            "S_I": (
+                ("J_D", "d"),
+                entropy,
+                dict(definition="local entropy where the complexity is 0", units="nats per spin"),
+            ),
+            "y": (("J_D", "d"), replicas, dict(definition="number of replicas there", units="1")),
+        },
+        coords=dict(J_D=("J_D", J, _J), d=("d", d, dict(definition="distance (1-q1)/2", units="1"))),
+    )
+    return drawing, data
+
+
+_SEARCHES = {
+    "parallel": lambda x, j: parallel(x, J_D=j, steps=1000),
+    "sequential": lambda x, j: sequential(x, J_D=j, sweeps=300),
+    "fbp": lambda x, j: reinforced_messages(x, J_D=j, sweeps=60),
+}
+
+
+@drawn("solvers")
+def searches(quick: bool = False) -> tuple[Any, Any]:
+    """Fraction of networks in which a fixed point is found against J_D, with binomial errors, +-1 couplings.
+
+    Budgets: 1000 parallel updates, 300 sequential sweeps, 60 sweeps of messages.
+    """
+    import xarray as xr
+
+    N, samples = (60, 6) if quick else (200, 20)
+    J = np.linspace(0.1, 0.7, 4 if quick else 7)
+    instances = network_instances(N=N, samples=samples, couplings="pm1")
+    rows = {
+        name: _columns([search(instances, float(j)).statistics()["solved"] for j in J])
+        for name, search in _SEARCHES.items()
+    }
+    drawing, axes = _axes()
+    for k, (name, (mean, error)) in enumerate(rows.items()):
+        axes.errorbar(J + 0.004 * (k - 1), mean, error, fmt="o-", ms=4, lw=1, capsize=2, label=name)
+    axes.set(
+        xlabel="self-coupling $J_D$",
+        ylabel=f"fraction of {samples} networks",
+        title=f"N = {N}",
+        ylim=(-0.05, 1.05),
+    )
+    axes.legend()
+    shape = ("algorithm", "J_D")
+    data = xr.Dataset(
+        {
+            "solved": (
+                shape, np.array([m for m, _ in rows.values()]), dict(definition="fraction solved", units="1")
+            ),
+            "solved_err": (
+                shape, np.array([e for _, e in rows.values()]), dict(definition="binomial error", units="1")
+            ),
+        },
+        coords=dict(
+            J_D=("J_D", J, _J),
+            algorithm=("algorithm", np.arange(len(rows)), dict(definition=", ".join(rows), units="1")),
+        ),
+        attrs=dict(N=N, samples=samples),
+    )  # fmt: skip
+    return drawing, data
+
+
+@drawn("rate-chaos")
+def rate_chaos(quick: bool = False) -> tuple[Any, Any]:
+    """Variance and Lyapunov exponent of the chaotic state against g: mean field and networks."""
+    import xarray as xr
+
+    N, samples, time = (150, 2, 40.0) if quick else (500, 4, 200.0)
+    g, dots = np.linspace(0.8, 2.6, 37), np.linspace(1.2, 2.4, 3 if quick else 4)
+    theory = solve(RateNetwork(g=g))
+    runs = [integrate(g=float(x), N=N, samples=samples, time=time) for x in dots]
+    drawing, panels = _axes(2)
+    variables: dict[str, Any] = {}
+    labels = dict(Delta0=r"variance $\Delta(0)$", lyapunov=r"Lyapunov exponent $\lambda$")
+    units = dict(Delta0="1", lyapunov="1/tau")
+    for axes, (name, label) in zip(panels, labels.items()):
+        line, (mean, error) = np.asarray(getattr(theory, name)), _columns([r[name] for r in runs])
+        axes.plot(g, line, "k-", lw=1.3, label="mean field")
+        axes.errorbar(dots, mean, error, fmt="C0o", ms=4, capsize=2, label=f"N = {N}")
+        axes.set(xlabel="gain $g$", ylabel=label)
+        axes.legend()
+        variables |= {
+            name: ("g", line, dict(definition=label, units=units[name])),
+            f"{name}_simulation": ("dots", mean, dict(definition=label, units=units[name])),
+            f"{name}_err": ("dots", error, dict(definition="standard error", units=units[name])),
+        }
+    gain = dict(definition="gain of the couplings", units="1")
+    data = xr.Dataset(
+        variables, coords=dict(g=("g", g, gain), dots=("dots", dots, gain)), attrs=dict(N=N, samples=samples)
+    )
+    return drawing, data
