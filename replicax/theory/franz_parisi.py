@@ -25,7 +25,7 @@ from replicax.numerics.quadrature import Rule, gaussian_rule
 from replicax.numerics.roots import newton
 from replicax.theory.ansatz import FranzParisi, poses, require
 from replicax.theory.free_entropy import FAR, Problem, State
-from replicax.theory.models import BinaryPerceptron, SymmetricPerceptron
+from replicax.theory.models import BinaryPerceptron, SphericalPerceptron, SymmetricPerceptron
 from replicax.theory.perceptron import TINY, Bipartite
 from replicax.vocabulary.levels import Level, Moments, Tilt, tower
 
@@ -108,6 +108,7 @@ class Around(Problem):
         )
         rule, score_t, out = self._factor(parts, n)
         mean = lambda values: jnp.sum(rule.weights * values)
+        v, ratio = site["v"], site["ratio"]
         asked = mean(out.gap[0][0] + (out.score[0] - ratio * score_t) ** 2)
         control = 0.5 * (jnp.log1p(site["p"]) - jnp.log(site["far"])) - 0.5 * (jnp.log1p(p) - jnp.log1p(-p))
         residual = [jnp.log(v / alpha + _NOTHING) - jnp.log(asked + _NOTHING)]
@@ -119,7 +120,7 @@ class Around(Problem):
         order = dict(q1=site["q1"], q1_hat=v + ratio * t_hat)
         if not self.even:
             order |= dict(t=site["t"], t_hat=t_hat)
-        order["p_hat"] = s + t_hat
+        order["p_hat"] = site["s"] + t_hat
         return State(order, residual, parts)
 
     def _site(self, q_hat_t, q_t, v, ratio, s, n: int) -> dict[str, Array]:
@@ -143,7 +144,8 @@ class Around(Problem):
         beyond_p = (p - t) / (1.0 - q_t)
         rest = mean(out.gap[0][0] + (m - beyond_t * jnp.tanh(x) - beyond_p * (1.0 - jnp.tanh(x))) ** 2)
         # tau = -1 is the mirror image: (tau - tanh x) there has weight 1 - tanh x at -x
-        return dict(q1=q1, p=p, far=1.0 - p, t=t, complement=complement, rest=rest, value=mean(out.value))
+        moments = dict(q1=q1, p=p, far=1.0 - p, t=t, complement=complement, rest=rest, value=mean(out.value))
+        return moments | dict(v=v, ratio=ratio, s=s)
 
     def _factor(self, parts: dict[str, Any], n: int) -> tuple[Rule, Array, Moments]:
         """The rule in z0, the reference's score there, and the tower of the W at every z0."""
@@ -177,6 +179,7 @@ class Around(Problem):
             density,
             tuple((b - h_t) / scale for b in at.positions),
             tuple(w / jnp.abs(scale) for w in at.widths),
+            c * jnp.sqrt(rest_t) * push,
         )
         levels = (Level((spread * jnp.ones_like(h),), 0.0),)
         return rule, push, tower(factor.terminal(site["complement"]), levels, n, (h,), tilt)
@@ -194,7 +197,7 @@ class Around(Problem):
         return (interaction, site["value"], self.model.weight * jnp.sum(rule.weights * out.value))
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
-        """slope = dS/dd = -2 dS/dp,  dS/dp = -p^ + alpha E[score of the reference along w times g]."""
+        """slope = dS/dd = -2 dS/dp,  dS/dp = -p^ + alpha E[score of the reference along w times g]; replicon: of the reference."""
         alpha = jnp.asarray(self.model.weight, float)
         # the score of the reference is a narrow peak at small d: finer nodes than the rest needs
         rule, _, out = self._factor(state.parts, 4 * n)
@@ -202,7 +205,9 @@ class Around(Problem):
         energy, entropy = (
             self.thermal(state, phi, n) if hasattr(self.model, "beta") else (jnp.zeros_like(phi), phi)
         )
-        return dict(entropy=entropy, energy=energy, slope=slope)
+        return dict(
+            entropy=entropy, energy=energy, slope=slope, replicon=state.parts["reference"].parts["replicon"]
+        )
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         site = state.parts["site"]
@@ -211,11 +216,39 @@ class Around(Problem):
         )
 
     def missing(self, state: State, n: int) -> Array:
-        """There is no typical reference where its entropy is negative."""
+        """There is no typical reference where there is no saddle for it, or where it is counted and its entropy is negative."""
         typical, reference = self.typical, state.parts["reference"]
         phi = typical.phi(reference, n)
         entropy = typical.thermal(reference, phi, n)[1] if hasattr(self.reference, "beta") else phi
-        return ~(entropy >= _EMPTY)
+        return typical.absent(n) | (~(entropy >= _EMPTY) & typical.counts)
+
+
+class AroundOnSphere(Around):
+    """Weights on the sphere of the reference; the site is Gaussian, in closed form.
+
+    With the multiplier L of |W|^2 = N the mean of w is (lambda x + sqrt(v) z + s tau)/L.  Coordinates: v/L, lambda/sqrt(L) and s/sqrt(L) = sinh of
+    the last one in place of v, lambda and s, so that L is explicit.
+    """
+
+    @property
+    def counts(self) -> bool:
+        return False
+
+    def _site(self, q_hat_t, q_t, v, ratio, s, n: int) -> dict[str, Array]:
+        s = jnp.sinh(s)
+        both = jnp.sqrt(q_t * q_hat_t)  # <x tau>
+        along = ratio**2 * q_hat_t + s**2 + 2.0 * ratio * s * both
+        multiplier = 1.0 + along + v
+        root, complement = jnp.sqrt(multiplier), 1.0 / multiplier
+        p, t = (ratio * both + s) / root, (ratio * both + s * q_t) / root
+        q1 = (along + v) / multiplier
+        # 1 - p = <(tau - w)^2>/2
+        short = 1.0 - s / root
+        off = short * jnp.sqrt(q_t) - ratio * jnp.sqrt(q_hat_t) / root
+        far = 0.5 * (short**2 * (1.0 - q_t) + off**2 + (1.0 + v) * complement)
+        value = 0.5 * multiplier * q1 - 0.5 * jnp.log(multiplier) + 0.5 * (along + v)
+        moments = dict(q1=q1, p=p, far=far, t=t, complement=complement, rest=v * complement, value=value)
+        return moments | dict(v=v * multiplier, ratio=ratio * root, s=s * root)
 
 
 def _around(model: Any, ansatz: FranzParisi) -> tuple[Problem, ...]:
@@ -225,8 +258,10 @@ def _around(model: Any, ansatz: FranzParisi) -> tuple[Problem, ...]:
     kappa = model.kappa if ansatz.kappa_ref is None else ansatz.kappa_ref
     reference = eqx.tree_at(lambda m: m.kappa, model, jnp.asarray(kappa, float))
     even = model.prior.even and model.factor.even
-    return (Around(model, reference, jnp.asarray(ansatz.d, float), even),)
+    kind = AroundOnSphere if model.prior.norm == "spherical" else Around
+    return (kind(model, reference, jnp.asarray(ansatz.d, float), even),)
 
 
 poses(FranzParisi, BinaryPerceptron)(_around)
 poses(FranzParisi, SymmetricPerceptron)(_around)
+poses(FranzParisi, SphericalPerceptron)(_around)

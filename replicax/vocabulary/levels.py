@@ -114,12 +114,14 @@ def is_frozen(m: float | Array) -> bool:
 
 class Tilt(NamedTuple):
     """A weight on the standard normal z of the outermost, plain level (labels of a teacher, a reference that satisfies its own
-    constraint): density(z) = (log weight, score of the teacher's field); it bends at `positions` over `widths`, both in z.
+    constraint): density(z) = (log weight, score of the teacher's field); it bends at `positions` over `widths`, and has moved the measure
+    to about `centre`, all in z.
     """
 
     density: Callable[[Array], tuple[Array, Array]]
     positions: tuple
     widths: tuple
+    centre: Array | float = 0.0
 
 
 class Moments(NamedTuple):
@@ -330,7 +332,9 @@ def _steps(
         if tilt is not None:
             positions = (*positions, *(everywhere(p) for p in tilt.positions))
             widths = (*widths, *(everywhere(w) for w in tilt.widths))
-        rule = gaussian_rule(positions, widths, n, even=even, moving=jumps)
+        centre = jnp.zeros_like(scale) if tilt is None else everywhere(tilt.centre)
+        ends = dict(lower=centre - RANGE, upper=centre + RANGE)
+        rule = gaussian_rule(positions, widths, n, even=even, moving=jumps, **ends)
     elif slope is None:
         centre, spread = _peak(inner, h, scale, m)
         positions = (centre, *((b - h) / scale for b in bends.positions))
