@@ -124,3 +124,12 @@ def test_where_the_star_ends():
     assert line.status[4] == "no solution" and set(line.status[:4]) == {"unstable (replicon)"}
     margin = rx.threshold(Sphere(alpha=line.value[:4]), "kappa-max").value
     np.testing.assert_allclose(margin, np.array([-0.25, -0.5, -1.0, -2.0]) * line.p[:4], atol=1e-10)
+
+
+@pytest.mark.slow
+def test_the_figure(tmp_path):
+    """The barrier falls with the margin of the second solution and is gone beyond kappa-star."""
+    image, table = rx.figure("interpolation", tmp_path, quick=True)
+    data = rx.load_dataset(table)
+    top = np.asarray(data["train_error"].max("gamma"))
+    assert image.exists() and np.all(np.diff(top) < 0) and top[-1] == 0.0 and 0.0083 < top[0] < 0.0085
