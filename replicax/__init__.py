@@ -26,6 +26,7 @@ _ROOMS = {
     "theory.ansatz": ("Ansatz", "RS", "Frozen", "OneRSB", "KRSB", "FranzParisi", "Pair", "Interpolation", "LocalEntropy"),
     "answers.solve": ("solve", "Solution"),
     "answers.thresholds": ("threshold", "Threshold"),
+    "answers.phase": ("phase",),
     "answers.branch": ("branch", "Branch"),
     "answers.sweep": ("sweep", "load_dataset", "save_dataset"),
     "answers.functional": ("free_entropy",),

@@ -71,3 +71,16 @@ def test_the_threshold_moves_with_the_margin():
     slope = jax.grad(lambda k: rx.threshold(Sphere(kappa=k), "kauzmann").value)(-2.5)
     around = rx.threshold(Sphere(kappa=[-2.501, -2.499]), "kauzmann").value
     np.testing.assert_allclose(slope, (around[1] - around[0]) / 2e-3, rtol=1e-4)
+
+
+def test_phases():
+    """On either side of every line; values of the specification's lines are public."""
+    points = {
+        (1.9, 0.0): "RS", (2.1, 0.0): "UNSAT", (7.0, -1.0): "RS", (10.0, -1.0): "full RSB", (12.5, -1.0): "UNSAT",
+        (60.0, -2.0): "RS", (80.0, -2.0): "1-RSB", (110.0, -2.0): "full RSB", (130.0, -2.0): "UNSAT", (280.0, -2.5): "RS",
+        (284.0, -2.5): "RS, clustered", (300.0, -2.5): "1-RSB", (450.0, -2.5): "full RSB", (515.0, -2.5): "UNSAT",
+    }  # fmt: skip
+    alpha, kappa = np.array(list(points)).T
+    assert list(rx.phase(alpha, kappa)) == list(points.values())
+    with pytest.raises(ValueError, match="alpha = -1"):
+        rx.phase(-1.0, 0.0)
