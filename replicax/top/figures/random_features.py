@@ -85,6 +85,7 @@ def interpolation_threshold(quick: bool = False) -> tuple[Any, Any]:
         xlabel=r"features per pattern $N/P$ at $P = D$",
         ylabel="entropy of solutions (nats per weight)",
     )
+    right.minorticks_off()
     right.set_xticks([2, 5, 10], ["2", "5", "10"])
     right.legend(fontsize="small")
 
@@ -144,6 +145,7 @@ def overparametrized_generalization(quick: bool = False) -> tuple[Any, Any]:
         label="enumeration",
     )
     left.set(xscale="log", ylim=(0.15, 0.56), xlabel=r"features per pattern $N/P$", ylabel=r"test error $\epsilon$")
+    left.minorticks_off()
     left.set_xticks([1, 2, 5, 10], ["1", "2", "5", "10"])
     left.legend(fontsize="small", ncols=2, loc="upper right")
     for i, name in enumerate(activations):
