@@ -137,6 +137,8 @@ def test_plain_storage_where_there_are_many_inputs():
     assert features.phi == pytest.approx([float(plain.phi)] * 2, abs=1e-8)
     assert features.order.q == pytest.approx([float(plain.order.q)] * 2, abs=1e-7)
     assert features.replicon == pytest.approx([float(plain.replicon)] * 2, abs=1e-6)
+    nothing = rx.solve(rx.RandomFeatures(alpha=0.0, alpha_D=1.0))
+    assert float(nothing.phi) == pytest.approx(np.log(2.0)) and nothing.eps == nothing.eps_bary == 0.5
     kernel = rx.solve(rx.RandomFeatures(alpha=3e-6, alpha_T=3.0))
     assert float(kernel.eps) == pytest.approx(0.2930562650, abs=1e-5)
 

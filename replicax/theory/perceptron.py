@@ -16,6 +16,7 @@ from replicax.vocabulary.priors import Site, increments
 
 #: a conjugate below this (times alpha) is zero: beta = 0, constraints that ask nothing
 TINY = 1e-24
+_LEAST = 1e-290
 
 
 class Bipartite(Problem):
@@ -131,7 +132,8 @@ class Bipartite(Problem):
     def errors(self, state: State) -> dict[str, Array]:
         """Clean test errors arccos(R)/pi of one solution and arccos(R/sqrt(q))/pi of the barycentre (of one level of overlaps)."""
         seen = self._seen(state.parts)
-        angle = lambda rest: jnp.arctan2(jnp.sqrt(rest), seen.R) / jnp.pi
+        # at alpha = 0 the barycentre is at the origin: it guesses
+        angle = lambda rest: jnp.arctan2(jnp.sqrt(rest + _LEAST), seen.R) / jnp.pi
         return dict(eps=angle(seen.complement + seen.rest), eps_bary=angle(seen.rest))
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
