@@ -14,8 +14,10 @@ Pair distance d = (1 - q1)/2; the replicas sit around their barycentre at overla
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, lax
 
 from replicax.theory.ansatz import LocalEntropy, poses, require
 from replicax.theory.free_entropy import Problem, State
@@ -23,8 +25,14 @@ from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
 from replicax.theory.perceptron import TINY, Bipartite
 from replicax.theory.reference import AnyReference, Displaced
 from replicax.theory.zero_complexity import AtZeroComplexity
-from replicax.vocabulary.levels import is_frozen
+from replicax.vocabulary.levels import Level, is_frozen, tower
 from replicax.vocabulary.limits import INFINITE, STAR
+
+#: (q1 - q0)/q1 where the sphere is looked at first: finite y, y = inf
+_SHARES = (np.linspace(0.001, 0.999, 24), np.geomspace(1e-3, 1e17, 48))
+
+#: dq in units of 1 - q1, y = inf on the sphere: at larger ones phi is that of the free ball to all digits
+_LOOSE = 1e12
 
 
 class Replicas(Bipartite):
@@ -68,9 +76,28 @@ class Replicas(Bipartite):
             (-4.0, 4.0, 1.0),
             (1.0, -2.0, 0.3),
         )
+        if self.model.prior.norm == "spherical":
+            return self._on_sphere(first, alpha)
         return tuple(
             first.at[0].add(outer).at[1].set(inner + more + slope * spread) for outer, more, slope in shifts
         )
+
+    def _on_sphere(self, first: Array, alpha: Array) -> tuple[Array, ...]:
+        """The site's relations are explicit: what is left is one equation for the share of q1 - q0 in q1 (y = inf: of lim y (q1 - q0))."""
+        ratio = jnp.asarray(self.q1, float) / (1.0 - jnp.asarray(self.q1, float))
+
+        def at(share: Array) -> tuple[Array, Array]:
+            inner = share * ratio
+            outer = ratio / (1.0 + inner) if self.frozen else (ratio - inner) / (1.0 + self.y * inner)
+            x = first.at[:2].set(jnp.log(jnp.stack([outer, inner]) / alpha))
+            return x, self.state(x, self.nodes // 4).residual[0]
+
+        x, left = jax.vmap(at)(jnp.asarray(_SHARES[self.frozen]))
+        crosses = jnp.sign(left[:-1]) * jnp.sign(left[1:]) < 0
+        first_crossing = jnp.argmax(crosses)
+        middle = 0.5 * (x[first_crossing] + x[first_crossing + 1])
+        start = jnp.where(crosses[first_crossing], middle, x[x.shape[0] // 2])
+        return tuple(lax.stop_gradient(s) for s in (start, x[first_crossing], x[0], x[-1]))
 
     def state(self, x: Array, n: int) -> State:
         state = super().state(x, n)
@@ -78,6 +105,11 @@ class Replicas(Bipartite):
         actual = site.norm - site.complement
         control = jnp.log(actual) - jnp.log(site.complement) - jnp.log(q1) + jnp.log1p(-q1)
         return state._replace(residual=state.residual.at[1].set(control))
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        spread, rest = state.parts["site"].overlaps[1], state.parts["site"].complement
+        resolved = spread < _LOOSE * rest if self.frozen and self.model.prior.norm == "spherical" else True
+        return super().inside(state, edge) & resolved
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         alpha = jnp.asarray(self.model.weight, float)
@@ -111,6 +143,48 @@ class Replicas(Bipartite):
         return dict(eps=angle(seen.complement + around), eps_center=angle(around))
 
 
+class FreeBall(Problem):
+    """y = inf on the sphere with a ball so small that it fits between the constraints: phi = log(1-q1)/2, up to q1/dq with dq beyond any number.
+
+    No unknowns.  S_E, of order log(dq/(1-q1))/2, is not given (infinite without patterns).
+    """
+
+    model: Any
+    q1: Array
+    scale: float = eqx.field(static=True, default=1.0)
+
+    nodes: ClassVar[int] = Replicas.nodes
+    size: ClassVar[int] = 0
+
+    @property
+    def counts(self) -> bool:
+        return False
+
+    def starts(self) -> tuple[Array, ...]:
+        return (jnp.zeros(0),)
+
+    def state(self, x: Array, n: int) -> State:
+        q1 = jnp.asarray(self.q1, float)
+        spread = _LOOSE * (1.0 - q1)
+        levels = (Level((q1,), 0.0), Level((spread,), float("inf")))
+        asked = tower(self.model.factor.terminal(1.0 - q1), levels, n).overlap[0][0]
+        pull = self.model.weight * asked * (1.0 - q1 + spread) ** 2
+        return State(dict(q0=q1, q1=q1), x, dict(pull=pull))
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        """The constraints would need a larger dq than the largest looked at to balance q1."""
+        return state.parts["pull"] < self.q1
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        return (0.5 * jnp.log1p(-jnp.asarray(self.q1, float)),)
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        nothing = jnp.zeros_like(phi)
+        S_E = jnp.where(state.parts["pull"] > 0, jnp.nan, jnp.inf)
+        slope = -0.5 * self.scale / (1.0 - jnp.asarray(self.q1, float))
+        return dict(S_I=phi, S_E=S_E, y=nothing + jnp.inf, entropy=phi, energy=nothing, slope=slope)
+
+
 @poses(LocalEntropy, SphericalPerceptron)
 @poses(LocalEntropy, BinaryPerceptron)
 def replicas(model: Any, ansatz: LocalEntropy) -> tuple[Problem, ...]:
@@ -119,6 +193,8 @@ def replicas(model: Any, ansatz: LocalEntropy) -> tuple[Problem, ...]:
     control = jnp.asarray(ansatz.overlap, float)
     if ansatz.ensemble == "replicas":
         problem = Replicas(model, (0.0, y), control, ansatz.scale)
+        if ansatz.y is INFINITE and model.prior.norm == "spherical" and problem.labels is None:
+            return (problem, FreeBall(model, control, ansatz.scale))
     elif model.prior.norm == "unit" and model.prior.even and getattr(model, "labels", "random") == "random":
         problem = AnyReference(model, y, control, "q1" if ansatz.d is None else "S")
         if ansatz.y is INFINITE and ansatz.d is not None:

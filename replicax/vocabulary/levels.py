@@ -421,7 +421,17 @@ def _envelope(terminal: Terminal, inner: Callable, level: Level, h: Fields) -> M
         deep = inner(x)
         return x - (x - h0 - v * deep.score[0]) / (1.0 - v * deep.hessian[0][0])
 
-    x = lax.fori_loop(0, 40, lambda _, x: lax.stop_gradient(step(x)), lax.stop_gradient(far))
+    def going(carry: tuple[Array, Array, Array]) -> Array:
+        _, moved, count = carry
+        return jnp.any(moved) & (count < 100)
+
+    def advance(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        x, _, count = carry
+        new = lax.stop_gradient(step(x))
+        return new, jnp.abs(new - x) > 1e-13 * (1.0 + jnp.abs(x)), count + 1
+
+    start = lax.stop_gradient(far)
+    x, _, _ = lax.while_loop(going, advance, (start, jnp.ones_like(start, bool), jnp.zeros((), int)))
     for _ in range(2):
         x = step(x)
     deep = inner(x)

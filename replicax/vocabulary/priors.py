@@ -156,27 +156,29 @@ class Spherical(Prior):
         """The coordinate of R_hat is R_hat/sqrt(Lambda); behind a level with m > 0 that of an increment is c with a v = c/(1 + m c)
         (m = inf: c/(1 + c)), so that every c > 0 is allowed.
         """
-        scaled_v, a = [], jnp.ones(())
+        scaled, own, a, loose = [], [], jnp.ones(()), jnp.zeros(())
         for c, m in zip(reversed(coordinates), reversed(ms)):
-            gain = 1.0 + (c if is_frozen(m) else m * c)
-            scaled_v.append(c / (a * gain))
+            frozen = is_frozen(m)
+            gain = 1.0 + (c if frozen else m * c)
+            scaled.append(c / (a * gain))
+            own.append(a * c)  # the increment of the overlap: the tower of a quadratic, without its cancellations
+            loose = loose + (0.5 * jnp.log(gain) if frozen else 0.0)
             a = a * gain
-        coordinates = tuple(reversed(scaled_v))
-        levels = tuple(Level((s,), m) for s, m in zip(coordinates, ms))
-        scaled = tower(Quadratic(jnp.ones(())), levels, n, None if R_hat is None else (R_hat,))
-        overlaps = increments(scaled)
+        along = jnp.zeros(()) if R_hat is None else a * R_hat
+        rest = own[-1] if own else jnp.zeros(())
+        overlaps = (rest + along**2, *reversed(own[:-1])) if own else ()
         plain = tuple(o for o, m in zip(overlaps, ms) if not is_frozen(m))
         multiplier = 1.0 + sum(plain, jnp.zeros(()))
         root = jnp.sqrt(multiplier)
         return Site(
-            tuple(multiplier * s for s in coordinates),
+            tuple(multiplier * s for s in reversed(scaled)),
             -multiplier,
             tuple(o / multiplier for o in overlaps),
             1.0 / multiplier,
             jnp.ones(()),
             1.0 / multiplier**2,
             None if R_hat is None else root * R_hat,
-            scaled.score[0] / root,
-            scaled.gap[0][0] / multiplier if overlaps else jnp.zeros(()),
-            scaled.fluctuation,
+            along / root,
+            rest / multiplier,
+            loose,
         )
