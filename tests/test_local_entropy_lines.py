@@ -29,6 +29,17 @@ def test_binary_weights():
         assert np.all((slope.max(1) < 0) == monotone)
 
 
+@pytest.mark.slow
+def test_reconnection():
+    """alpha-u at margin 0 lies in 0.7665(6) (specification); the core's curve of S_E = 0 exists at the distance of the pinch below it."""
+    line = rx.threshold(rx.BinaryPerceptron(kappa=0.0), "alpha-u")
+    assert bool(line.converged) and abs(line.value - 0.7665) < 6e-4
+    curve = lambda alpha: rx.solve(
+        rx.BinaryPerceptron(alpha=alpha), rx.LocalEntropy(d=line.d, y="star", ensemble="reference")
+    )
+    assert bool(curve(0.997 * line.value).converged) and not bool(curve(1.003 * line.value).converged)
+
+
 def test_the_sphere_fails_first_at_the_end_of_the_curve():
     """q1 = q_RS, where RS becomes unstable; kappa >= 0: nowhere."""
     line = rx.threshold(rx.SphericalPerceptron(kappa=[-0.5, -1.0, 0.5]), "alpha-le")

@@ -53,7 +53,10 @@ def test_many_replicas_approach_the_limit():
     """phi(y) = phi(inf) + S_E(inf)/y + O(1/y^2), also for references so far away that every solution has one."""
     d, y = np.array([0.2, 0.45]), np.array([1000.0, 2000.0])
     model = rx.BinaryPerceptron(alpha=0.4)
-    limit, many = rx.solve(model, around(d=d, y=np.inf)), rx.solve(model, around(d=np.repeat(d, 2), y=np.tile(y, 2)))
+    limit, many = (
+        rx.solve(model, around(d=d, y=np.inf)),
+        rx.solve(model, around(d=np.repeat(d, 2), y=np.tile(y, 2))),
+    )
     assert np.all(limit.converged) and np.all(many.converged)
     for quantity in (many.S_E.reshape(2, 2), y * (many.phi.reshape(2, 2) - limit.phi[:, None])):
         assert np.max(np.abs(2 * quantity[:, 1] - quantity[:, 0] - limit.S_E)) < 2e-5
@@ -107,13 +110,6 @@ def test_slope_along_zero_complexity():
     d = 0.05 + 1e-4 * np.array([-1.0, 0.0, 1.0])
     curve = rx.solve(model, around(d=d, y="star"))
     assert abs((curve.S_I[2] - curve.S_I[0]) / 2e-4 - curve.slope[1]) < 1e-6
-
-
-def test_refusals():
-    with pytest.raises(ValueError, match="ensemble"):
-        rx.solve(rx.SphericalPerceptron(alpha=0.5), around(d=0.1))
-    with pytest.raises(ValueError, match="ensemble"):
-        rx.LocalEntropy(d=0.1, ensemble="nothing")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The registry is derived from the classes: nothing is listed twice."""
 
 import dataclasses
+import re
 from typing import ClassVar
 
 import numpy as np
@@ -28,7 +29,7 @@ def test_models_by_name(name, cls):
 
 def test_names_are_kebab_case_of_the_classes():
     for name, cls in registry.models().items():
-        assert name == "".join("-" + c.lower() if c.isupper() else c for c in cls.__name__).lstrip("-")
+        assert name == re.sub("(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()
     assert [registry.ansatze()[n] for n in ("rs", "1rsb", "krsb", "local-entropy")] == [
         rx.RS,
         rx.OneRSB,

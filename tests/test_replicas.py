@@ -67,9 +67,38 @@ def test_replicas_that_learn_from_a_teacher():
     np.testing.assert_allclose(solution.eps_center, [0.33622372, 0.28256612, 0.25935116], atol=2e-6)
 
 
+@pytest.mark.slow
+def test_small_balls_on_the_sphere():
+    """From balls that the constraints squeeze to those that fit between them; q1 = 0.99: value of an independent program."""
+    model = rx.SphericalPerceptron(alpha=2.0, kappa=-0.5)
+    q1 = np.array([0.99, 0.9925, 0.994, 0.9999])
+    solution = rx.solve(model, rx.LocalEntropy(q1=q1))
+    assert np.all(solution.converged)
+    below = 0.5 * np.log1p(-q1) - np.asarray(solution.phi)
+    assert (
+        abs(solution.phi[0] + 2.3025853115767596) < 1e-10 and abs(solution.slope[0] + 49.99971631356) < 1e-8
+    )
+    assert below[0] > below[1] > below[2] > 0 and abs(below[3]) < 1e-12
+    empty = rx.solve(rx.SphericalPerceptron(alpha=0.0), rx.LocalEntropy(q1=0.7))
+    assert abs(empty.phi - 0.5 * np.log(0.3)) < 1e-14 and np.isinf(empty.S_E)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model",
+    [rx.BinaryPerceptron(alpha=0.6), rx.SphericalPerceptron(alpha=2.0, kappa=-0.5)],
+    ids=lambda m: m.name,
+)
+def test_external_entropy_of_infinitely_many(model):
+    """S_E(inf) = lim y (phi(y) - phi(inf)), by extrapolation from y = 800 and 1600."""
+    limit = rx.solve(model, rx.LocalEntropy(q1=0.8))
+    many = rx.solve(model, rx.LocalEntropy(q1=0.8, y=np.array([800.0, 1600.0])))
+    excess = np.array([800.0, 1600.0]) * np.asarray(many.phi - limit.phi)
+    assert abs(2 * excess[1] - excess[0] - limit.S_E) < 1e-5
+
+
 def test_what_is_not_known_is_said():
-    model = rx.BinaryPerceptron(alpha=0.5)
     with pytest.raises(ValueError, match="ensemble = 'reference'"):
-        rx.solve(model, rx.LocalEntropy(d=0.1, ensemble="reference"))
-    with pytest.raises(ValueError, match="y = star"):
-        rx.solve(model, rx.LocalEntropy(d=0.1, y="star"))
+        rx.solve(rx.SphericalPerceptron(alpha=0.5), rx.LocalEntropy(d=0.1, ensemble="reference"))
+    with pytest.raises(ValueError, match="d or q1"):
+        rx.LocalEntropy()
