@@ -100,5 +100,5 @@ def test_external_entropy_of_infinitely_many(model):
 def test_what_is_not_known_is_said():
     with pytest.raises(ValueError, match="ensemble = 'reference'"):
         rx.solve(rx.SphericalPerceptron(alpha=0.5), rx.LocalEntropy(d=0.1, ensemble="reference"))
-    with pytest.raises(ValueError, match="d or q1"):
+    with pytest.raises(ValueError, match="d, q1"):
         rx.LocalEntropy()
