@@ -10,7 +10,7 @@ from scipy.special import erfc, log_ndtr
 
 import replicax as rx
 from replicax.answers.lines.jamming import limit
-from replicax.numerics.minimise import minimise, polish
+from replicax.numerics.minimise import minimise
 from replicax.numerics.stretched import stretched_grid, tabulate
 from replicax.theory.jamming import Jamming
 
@@ -87,8 +87,6 @@ def test_minimum_of_a_valley_with_a_saddle():
     found = minimise(rosenbrock, jnp.array([-1.2, 1.0, 1e-3]), tol=1e-14)
     assert found.converged
     np.testing.assert_allclose(np.abs(found.x), 1.0, atol=1e-5)
-    near = polish(lambda x: rosenbrock(x - 1e-4), found)
-    np.testing.assert_allclose(np.abs(near.x - 1e-4), 1.0, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -121,43 +121,8 @@ def minimise(
         jnp.zeros((), bool),
     )
     s = lax.while_loop(going, advance, first)
-    _, predicted = _direction(s.gradient, s.hessian, s.radius)
+    # the last step is in hand: it need not show in the value
+    step, predicted = _direction(s.gradient, s.hessian, jnp.asarray(radius))
     converged = predicted <= 1e3 * tol * (1.0 + jnp.abs(s.value))
-    return Minimum(s.x, s.value, predicted, jnp.max(jnp.abs(s.gradient)), s.hessian, s.count, converged)
-
-
-def polish(
-    function: Callable[[Array], Array],
-    near: Minimum,
-    *,
-    free: Array | None = None,
-    tol: float = 1e-12,
-    steps: int = 3,
-    radius: float = 0.1,
-) -> Minimum:
-    """The minimum of a function that differs little from the one that `near` minimises: a few steps with the Hessian of `near`."""
-    free = jnp.ones(near.x.shape, bool) if free is None else free
-    value_and_gradient = jax.value_and_grad(function)
-
-    def slope(x: Array) -> tuple[Array, Array]:
-        value, gradient = value_and_gradient(x)
-        return value, jnp.where(free, gradient, 0.0)
-
-    def advance(_: Array, s: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        """Evaluate at the trial; keep it if it is better, otherwise halve the way to it."""
-        x, trial, value, gradient = s
-        there, slope_there = slope(trial)
-        better = there <= value
-        onwards, _predicted = _direction(slope_there, near.hessian, jnp.asarray(radius))
-        return (
-            jnp.where(better, trial, x),
-            jnp.where(better, trial + onwards, 0.5 * (x + trial)),
-            jnp.where(better, there, value),
-            jnp.where(better, slope_there, gradient),
-        )
-
-    nothing = (near.x, near.x, jnp.asarray(jnp.inf), jnp.zeros_like(near.x))
-    x, _, value, gradient = lax.fori_loop(0, steps + 1, advance, nothing)
-    _, predicted = _direction(gradient, near.hessian, jnp.asarray(radius))
-    done = near.converged & (predicted <= 1e3 * tol * (1.0 + jnp.abs(value)))
-    return Minimum(x, value, predicted, jnp.max(jnp.abs(gradient)), near.hessian, near.steps + steps, done)
+    x = jnp.where(converged, s.x + step, s.x)
+    return Minimum(x, s.value, predicted, jnp.max(jnp.abs(s.gradient)), s.hessian, s.count, converged)

@@ -1,8 +1,7 @@
 r"""Replica symmetry breaking on the sphere, step by step: minima over ladders of overlaps.
 
 The free entropy of k steps is a minimum over the q_i and m_i (vocabulary/ladder.py), with ordered values.  Coordinates are the logarithms of the
-increments; the minimum of k steps, with one step interpolated into it, is where the minimum of k+1 steps is looked for.  Coarse
-nodes find the minimum and the curvatures, full nodes move it by a few steps.
+increments; the minimum of k steps, with one step interpolated into it, is where the minimum of k+1 steps is looked for.
 """
 
 import abc
@@ -13,14 +12,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from replicax.numerics.minimise import Minimum, minimise, polish
+from replicax.numerics.minimise import Minimum, minimise
 from replicax.numerics.quadrature import RANGE
 from replicax.numerics.roots import Root, implicit_root
 from replicax.vocabulary.ladder import Ladder
-
-#: from one step to two: logarithms of how much closer to q_k the second overlap lies, and of how much larger its replica number is
-_SECOND = ((-2.3, 2.0), (-3.9, 2.3), (-5.5, 2.6), (-7.5, 3.0))
-
 
 #: a further step lowers the value by more than this part of what the one before did; a value is known to this part
 _WORTH, _NOTHING = 1e-6, 1e-8
@@ -40,9 +35,12 @@ class Landscape(eqx.Module):
     ends: ClassVar[int] = 0
     #: m_k < 1, or unbounded
     bounded: ClassVar[bool] = False
+    #: from one step to two: logarithms of how much closer to q_k the second overlap lies, and of how much larger its replica number is
+    second: ClassVar[tuple] = ((-2.3, 2.0), (-3.9, 2.3), (-5.5, 2.6), (-7.5, 3.0))
 
-    nodes: ClassVar[int] = 64
-    coarse: ClassVar[int] = 36
+    #: of the search (about 1e-10); answers are evaluated with `fine` ones
+    nodes: ClassVar[int] = 48
+    fine: ClassVar[int] = 64
 
     @abc.abstractmethod
     def ladder(self, x: Array, count: Array) -> Ladder:
@@ -74,10 +72,8 @@ class Landscape(eqx.Module):
         return steps, ms / (1.0 + ms[0]) if self.bounded else ms
 
     def minimum(self, start: Array, count: Array) -> Minimum:
-        free = self.free(count)
-        at = lambda n: lambda x: self.value(self.ladder(x, count), n)
-        coarse = minimise(at(self.coarse), start, free=free, tol=1e-9)
-        return polish(at(self.nodes), coarse, free=free)
+        value = lambda x: self.value(self.ladder(x, count), self.nodes)
+        return minimise(value, start, free=self.free(count), tol=1e-11)
 
     def climb(self, count: Array) -> Minimum:
         """The minima of 1, .., most steps, as far as `count` and as they are found, row by row.
@@ -105,6 +101,8 @@ class Landscape(eqx.Module):
             gained = jnp.where(k > 1, rows.value[k - 2], symmetric) - before
             needed = jnp.where(k > 0, _WORTH * gained, -jnp.inf)
 
+            nothing_left = gained < _NOTHING * (1.0 + jnp.abs(before))
+
             def again(t: tuple[Array, Minimum]) -> tuple[Array, Minimum]:
                 i, best = t
                 found = self.minimum(starts[i], k + 1)
@@ -112,10 +110,11 @@ class Landscape(eqx.Module):
                 return i + 1, jax.tree.map(lambda a, b: jnp.where(better, a, b), found, best)
 
             def wanted(t: tuple[Array, Minimum]) -> Array:
-                return (t[0] < jnp.where(k > 0, _TRIES, 1)) & ~(before - t[1].value > needed)
+                tries = jnp.where((k > 0) & ~nothing_left, _TRIES, 1)
+                sharp = t[1].predicted <= 1e-10 * (1.0 + jnp.abs(t[1].value))
+                return (t[0] < tries) & ~((before - t[1].value > needed) & sharp)
 
             _, found = lax.while_loop(wanted, again, (jnp.zeros((), int), blank))
-            nothing_left = gained < _NOTHING * (1.0 + jnp.abs(before))
             worth = (before - found.value > needed) | nothing_left
             found = found._replace(converged=found.converged & worth)
             rows = jax.tree.map(lambda every, one: every.at[k].set(one), rows, found)
@@ -125,12 +124,20 @@ class Landscape(eqx.Module):
         return lax.while_loop(going, up, (jnp.zeros((), int), starts, rows))[2]
 
     def next(self, x: Array, count: Array) -> Array:
-        """Where to look for the minimum of count + 1 steps, given that of `count`: the lowest interpolation first."""
-        usual = jnp.stack([self.regrown(x, count, keep, second) for second in _SECOND[:2] for keep in (0, 1)])
-        values = jax.vmap(lambda y: self.value(self.ladder(y, count + 1), self.coarse))(usual)
-        usual = usual[jnp.argsort(jnp.where(jnp.isfinite(values), values, jnp.inf))]
-        close = jnp.stack([self.regrown(x, count, 1, second) for second in _SECOND[2:]])
-        return jnp.concatenate([usual[:1], close, usual[1:]])[:_TRIES]
+        """Where to look for the minimum of count + 1 steps, given that of `count`: the interpolation of all levels first."""
+        if self.most == 1:
+            return jnp.broadcast_to(x, (_TRIES, x.shape[0]))
+        usual = jnp.stack(
+            [self.regrown(x, count, keep, second) for second in self.second[:2] for keep in (0, 1)]
+        )
+        values = jax.vmap(lambda y: self.value(self.ladder(y, count + 1), self.nodes))(usual)
+        values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+        # a split next to a saddle starts lower than an interpolation, and creeps
+        first = jnp.arange(4) < 2 if self.bounded else jnp.zeros(4, bool)
+        whole = jnp.where(count > 1, jnp.arange(4) % 2 == 0, first) & (values < jnp.inf)
+        usual = usual[jnp.argsort(jnp.where(whole, -jnp.inf, values))]
+        close = jnp.stack([self.regrown(x, count, 1, second) for second in self.second[2:]])
+        return jnp.concatenate([usual[:1], usual[2:3], close])
 
     def regrown(self, x: Array, count: Array, keep: int, second: tuple[float, float]) -> Array:
         """count + 1 steps: the outermost `keep` (fewer if they are all) stay; the others become one more, interpolated in their index, or

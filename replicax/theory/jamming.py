@@ -91,6 +91,6 @@ class Jamming(Landscape):
         places, gains = jnp.meshgrid(jnp.linspace(-13.0, 9.0, 34), jnp.linspace(-2.0, 9.0, 23))
         distance = jax.nn.sigmoid(places.ravel())
         tries = jnp.stack([places.ravel(), gains.ravel() - jnp.log(distance)], axis=1)
-        values = jax.vmap(lambda x: one.value(one.ladder(x, 1), self.coarse))(tries)
+        values = jax.vmap(lambda x: one.value(one.ladder(x, 1), self.nodes))(tries)
         best = tries[jnp.nanargmin(values)]
         return jnp.zeros(2 * self.most).at[0].set(best[0]).at[self.most].set(best[1])

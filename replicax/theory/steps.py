@@ -80,6 +80,7 @@ class Solutions(Landscape):
 
     ends: ClassVar[int] = 1
     bounded: ClassVar[bool] = True
+    second: ClassVar[tuple] = ((-0.7, 0.5), (-2.3, 2.0), (-3.9, 2.3), (-5.5, 2.6))
 
     @property
     def pattern(self) -> Pattern:

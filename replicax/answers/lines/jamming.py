@@ -48,7 +48,7 @@ def _jamming(model: SphericalPerceptron, options: Options, n: int):
 
     def at(row: Array) -> tuple[Array, Array]:
         ladder = landscape.ladder(landscape.stationary(rows.x[row], row + 1), row + 1)
-        return landscape.value(ladder, landscape.nodes), landscape.contacts(ladder, landscape.nodes)
+        return landscape.value(ladder, landscape.fine), landscape.contacts(ladder, landscape.fine)
 
     needed = jnp.where(forever, jnp.arange(MOST), jnp.maximum(count - 1, 0))
     values, contacts = jax.lax.map(at, needed)

@@ -1,0 +1,136 @@
+"""The sphere at negative margin: phase diagram, Parisi functions, jamming."""
+
+from typing import Any
+
+import numpy as np
+
+from replicax.answers.solve import solve
+from replicax.answers.thresholds import threshold
+from replicax.theory.ansatz import KRSB
+from replicax.theory.models import SphericalPerceptron
+from replicax.top.figures import drawn
+
+#: lines of the phase diagram: threshold, label, colour and line style
+_LINES = (
+    ("capacity", r"$\alpha_c$, symmetric (upper bound for $\kappa < 0$)", "0.5", "--"),
+    ("jamming", r"$\alpha_J$, two steps", "k", "-"),
+    ("dat", r"symmetry unstable", "C0", "-"),
+    ("dynamical", r"$\alpha_d$, clusters", "C1", ":"),
+    ("kauzmann", r"$\alpha_K$, few clusters", "C1", "-"),
+    ("gardner", r"$\alpha_G$, clusters unstable", "C3", "-"),
+)
+#: where Parisi functions are drawn: continuous, and with a gap of overlaps
+_POINTS = ((-1.0, 10.0), (-2.0, 105.0))
+
+
+@drawn("spherical-phase-diagram")
+def spherical_phase_diagram(quick: bool = False) -> tuple[Any, Any]:
+    """Solutions of the spherical perceptron at negative margin: where they are many, clustered, and none.
+
+    alpha in units of the symmetric capacity alpha_c(kappa), against kappa; lines end where they do not exist.
+    """
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    kappas = np.linspace(-3.0, -0.1, 13 if quick else 59)
+    values = {}
+    for name, *_ in _LINES:
+        options = dict(k=2.0) if name == "jamming" else {}
+        found = threshold(SphericalPerceptron(kappa=kappas), name, **options)
+        values[name] = np.asarray(found.value)
+    drawing = Figure(figsize=(6.4, 4.6), layout="constrained")
+    axes = drawing.subplots()
+    for name, label, colour, style in _LINES:
+        axes.plot(kappas, values[name] / values["capacity"], color=colour, ls=style, label=label)
+    axes.set(xlabel=r"margin $\kappa$", ylabel=r"$\alpha/\alpha_c(\kappa)$", ylim=(0.2, 1.05))
+    axes.legend(fontsize="small", loc="lower right")
+    axes.text(-2.9, 0.95, "no solutions", fontsize="small")
+    text = "patterns per weight at the threshold {!r} (nan: there is none)"
+    data = xr.Dataset(
+        {name: ("kappa", v, dict(definition=text.format(name), units="1")) for name, v in values.items()},
+        coords=dict(kappa=("kappa", kappas, dict(definition="margin", units="1"))),
+    )
+    return drawing, data
+
+
+@drawn("parisi-function")
+def parisi_function(quick: bool = False) -> tuple[Any, Any]:
+    """The Parisi function x(q) of the solutions, as it is resolved by more and more steps.
+
+    Left: breaking that is continuous; right: an isolated smallest overlap, then a continuous part (an overlap gap).
+    """
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    steps = (1, 2) if quick else (1, 2, 3, 4)
+    drawing = Figure(figsize=(9, 3.8), layout="constrained")
+    q = np.full((len(_POINTS), len(steps), max(steps) + 1), np.nan)
+    x = np.full((len(_POINTS), len(steps), max(steps)), np.nan)
+    alphas, kappas = np.array([a for _, a in _POINTS]), np.array([k for k, _ in _POINTS])
+    for j, k in enumerate(steps):
+        found = solve(SphericalPerceptron(alpha=alphas, kappa=kappas), KRSB(k=k))
+        one = k == 1
+        q[:, j, : k + 1] = np.stack(
+            [np.asarray(getattr(found, f"q{i}" if one else f"q_{i}")) for i in range(k + 1)], axis=1
+        )
+        x[:, j, :k] = np.stack(
+            [np.asarray(getattr(found, "m" if one else f"m_{i + 1}")) for i in range(k)], axis=1
+        )
+    for p, (axes, (kappa, alpha)) in enumerate(zip(drawing.subplots(1, 2), _POINTS)):
+        for j, k in enumerate(steps):
+            overlaps, heights = q[p, j, : k + 1], np.concatenate([[0.0], x[p, j, :k], [1.0]])
+            edges = np.concatenate([[0.0], overlaps, [1.0]])
+            axes.stairs(heights, edges, baseline=None, color=f"C{j}", label=f"k = {k}")
+        axes.set(xlabel="overlap $q$", ylabel="$x(q)$", title=rf"$\kappa = {kappa:g}$, $\alpha = {alpha:g}$")
+        axes.legend()
+    along = ("point", "k")
+    data = xr.Dataset(
+        dict(
+            q=((*along, "level"), q, dict(definition="overlaps q_0 .. q_k", units="1")),
+            m=((*along, "step"), x, dict(definition="replica numbers m_1 .. m_k", units="1")),
+            alpha=("point", alphas, dict(definition="patterns per weight", units="1")),
+            kappa=("point", kappas, dict(definition="margin", units="1")),
+        ),
+        coords=dict(k=("k", np.array(steps), dict(definition="steps of breaking", units="1"))),
+    )
+    return drawing, data
+
+
+@drawn("jamming")
+def jamming(quick: bool = False) -> tuple[Any, Any]:
+    """Where solutions vanish, step by step: alpha_J^(k) below the symmetric capacity, and contacts per weight.
+
+    Left: 1 - alpha_J^(k)/alpha_c against the margin.  Right: contacts at kappa = -1, which tend to 1 (isostaticity).
+    """
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    kappas = np.linspace(-2.5, -0.25, 5 if quick else 19)
+    steps = np.arange(1, 4 if quick else 7)
+    capacity = np.asarray(threshold(SphericalPerceptron(kappa=kappas), "capacity").value)
+    shown = np.array([1.0, 2.0]) if quick else np.array([1.0, 2.0, 3.0])
+    found = threshold(SphericalPerceptron(kappa=kappas[:, None]), "jamming", k=shown[None, :])
+    values = np.asarray(found.value)
+    contacts = np.asarray(threshold(SphericalPerceptron(kappa=-1.0), "jamming", k=steps * 1.0).contacts)
+    drawing = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = drawing.subplots(1, 2)
+    for j, k in enumerate(shown):
+        left.plot(kappas, 1.0 - values[:, j] / capacity, "-o", ms=3, label=f"k = {k:.0f}")
+    left.set(xlabel=r"margin $\kappa$", ylabel=r"$1 - \alpha_J^{(k)}/\alpha_c$")
+    left.legend()
+    right.plot(steps, contacts, "ko-", ms=4)
+    right.axhline(1.0, color="0.6", lw=1)
+    right.set(xlabel="steps $k$", ylabel=r"contacts per weight, $\kappa = -1$")
+    data = xr.Dataset(
+        dict(
+            alpha=(("kappa", "k"), values, dict(definition="alpha_J of k steps", units="1")),
+            capacity=("kappa", capacity, dict(definition="capacity without steps", units="1")),
+            contacts=("steps", contacts, dict(definition="contacts per weight at kappa = -1", units="1")),
+        ),
+        coords=dict(
+            kappa=("kappa", kappas, dict(definition="margin", units="1")),
+            k=("k", shown, dict(definition="steps of breaking", units="1")),
+            steps=("steps", steps, dict(definition="steps of breaking", units="1")),
+        ),
+    )
+    return drawing, data
