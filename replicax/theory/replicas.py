@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from replicax.numerics.special import binary_entropy
 from replicax.theory.ansatz import LocalEntropy, poses, require
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
@@ -31,7 +32,7 @@ from replicax.vocabulary.limits import INFINITE, STAR
 #: (q1 - q0)/q1 where the sphere is looked at first: finite y, y = inf
 _SHARES = (np.linspace(0.001, 0.999, 24), np.geomspace(1e-3, 1e17, 48))
 
-#: dq in units of 1 - q1, y = inf on the sphere: at larger ones phi is that of the free ball to all digits
+#: dq in units of 1 - q1 at y = inf: at larger ones phi is that of the free ball to all digits
 _LOOSE = 1e12
 
 
@@ -108,7 +109,7 @@ class Replicas(Bipartite):
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         spread, rest = state.parts["site"].overlaps[1], state.parts["site"].complement
-        resolved = spread < _LOOSE * rest if self.frozen and self.model.prior.norm == "spherical" else True
+        resolved = spread < _LOOSE * rest if self.frozen and self.labels is None else True
         return super().inside(state, edge) & resolved
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
@@ -144,9 +145,9 @@ class Replicas(Bipartite):
 
 
 class FreeBall(Problem):
-    """y = inf on the sphere with a ball so small that it fits between the constraints: phi = log(1-q1)/2, up to q1/dq with dq beyond any number.
+    """y = inf with a ball so small, or so few patterns, that it fits between the constraints: dq beyond any number, and phi without patterns.
 
-    No unknowns.  S_E, of order log(dq/(1-q1))/2, is not given (infinite without patterns).
+    No unknowns.  S_E, of order log dq, is not given (but without patterns; infinite on the sphere).
     """
 
     model: Any
@@ -163,6 +164,19 @@ class FreeBall(Problem):
     def starts(self) -> tuple[Array, ...]:
         return (jnp.zeros(0),)
 
+    def _ball(self) -> dict[str, Array]:
+        """phi, d phi/d q1 and S_E without patterns; lim dq^2 q1^ where q1^ vanishes."""
+        q1 = jnp.asarray(self.q1, float)
+        if self.model.prior.norm == "spherical":
+            return dict(
+                phi=0.5 * jnp.log1p(-q1), slope=-0.5 / (1.0 - q1), S_E=jnp.full_like(q1, jnp.inf), pull=q1
+            )
+        root = jnp.sqrt(q1)
+        field = jnp.arctanh(root) / root  # of the barycentre on itself: x = D tanh x
+        left = 1.0 - field * (1.0 - q1)
+        S_E = np.log(2.0) - 0.5 * (jnp.log(left) + 1.0 - left)
+        return dict(phi=binary_entropy(0.5 * (1.0 - root)), slope=-0.5 * field, S_E=S_E, pull=2.0 / np.pi * q1)
+
     def state(self, x: Array, n: int) -> State:
         q1 = jnp.asarray(self.q1, float)
         spread = _LOOSE * (1.0 - q1)
@@ -172,16 +186,16 @@ class FreeBall(Problem):
         return State(dict(q0=q1, q1=q1), x, dict(pull=pull))
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
-        """The constraints would need a larger dq than the largest looked at to balance q1."""
-        return state.parts["pull"] < self.q1
+        """The constraints would need a larger dq than the largest looked at."""
+        return state.parts["pull"] < self._ball()["pull"]
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
-        return (0.5 * jnp.log1p(-jnp.asarray(self.q1, float)),)
+        return (self._ball()["phi"],)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
-        nothing = jnp.zeros_like(phi)
-        S_E = jnp.where(state.parts["pull"] > 0, jnp.nan, jnp.inf)
-        slope = -0.5 * self.scale / (1.0 - jnp.asarray(self.q1, float))
+        ball, nothing = self._ball(), jnp.zeros_like(phi)
+        S_E = jnp.where(state.parts["pull"] > 0, jnp.nan, ball["S_E"])
+        slope = self.scale * ball["slope"]
         return dict(S_I=phi, S_E=S_E, y=nothing + jnp.inf, entropy=phi, energy=nothing, slope=slope)
 
 
@@ -193,7 +207,7 @@ def replicas(model: Any, ansatz: LocalEntropy) -> tuple[Problem, ...]:
     control = jnp.asarray(ansatz.overlap, float)
     if ansatz.ensemble == "replicas":
         problem = Replicas(model, (0.0, y), control, ansatz.scale)
-        if ansatz.y is INFINITE and model.prior.norm == "spherical" and problem.labels is None:
+        if ansatz.y is INFINITE and problem.labels is None:
             return (problem, FreeBall(model, control, ansatz.scale))
     elif model.prior.norm == "unit" and model.prior.even and getattr(model, "labels", "random") == "random":
         problem = AnyReference(model, y, control, "q1" if ansatz.d is None else "S")

@@ -316,7 +316,8 @@ def _steps(
         steepness = jnp.abs(inner(h).score[0]) if slope is None else slope
         width = 1.0 / (1.0 / width + m * steepness)
     width = everywhere(lax.stop_gradient(width))
-    small = v < SMALL * width**2
+    parting = slope and any(is_frozen(deep.m) for deep in deeper)
+    small = (v <= 0.0) if parting else (v < SMALL * width**2)  # two maxima part at every variance
     scale = jnp.sqrt(jnp.where(small, 1.0, v))
     if plain or slope == 0.0:
         # a deeper level of large m turns a bounded slope over 1/m; m = inf: it jumps between two maxima, which part at variance 1 with
