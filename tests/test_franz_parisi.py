@@ -82,5 +82,5 @@ def test_bad_arguments():
         rx.FranzParisi()
     with pytest.raises(ValueError, match=r"d = 0\.6 is outside"):
         rx.FranzParisi(d=0.6)
-    with pytest.raises(ValueError, match="not available for spherical-perceptron"):
-        rx.solve(rx.SphericalPerceptron(alpha=0.5), rx.FranzParisi(d=0.1))
+    with pytest.raises(ValueError, match="not available for random-features"):
+        rx.solve(rx.RandomFeatures(alpha=0.5, alpha_D=1.0), rx.FranzParisi(d=0.1))

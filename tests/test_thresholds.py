@@ -197,7 +197,7 @@ def test_a_threshold_that_does_not_exist_is_flagged(model, name):
     [
         (
             lambda: rx.threshold(rx.BinaryPerceptron(), "melting"),
-            "threshold 'melting' is unknown; there are capacity",
+            "threshold 'melting' is unknown; there are alpha-le",
         ),
         (
             lambda: rx.threshold(rx.SymmetricPerceptron(kappa=1.0), "freezing"),

@@ -288,7 +288,7 @@ def thresholds() -> dict[str, dict[type, AnyDefinition]]:
     package = importlib.import_module("replicax.answers.lines")
     for room in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{room.name}")
-    return _THRESHOLDS
+    return dict(sorted(_THRESHOLDS.items()))  # in whatever order the rooms were imported
 
 
 def definition_of(model: type, name: str) -> AnyDefinition:
