@@ -77,6 +77,16 @@ def test_the_rectangle_against_an_independent_program():
     assert np.all(np.asarray(solution.entropy)[own] < pairs[own])  # quenched below annealed (Jensen)
 
 
+def test_next_to_the_typical_distance():
+    """There all solutions are counted, S = phi_RS, and S - phi_RS is quadratic: half the slope times the way."""
+    model = rx.BinaryPerceptron(alpha=0.4, kappa=0.2)
+    typical = rx.solve(model)
+    away = np.array([0.0, 1e-6, -1e-6, 1e-5, 1e-4])
+    solution = rx.solve(model, rx.FranzParisi(d=0.5 * (1.0 - float(typical.order.q)) + away))
+    assert np.all(solution.converged)
+    np.testing.assert_allclose(solution.entropy - typical.phi, 0.5 * solution.slope * away, rtol=1e-3, atol=2e-14)
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match="d is missing"):
         rx.FranzParisi()

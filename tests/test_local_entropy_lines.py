@@ -31,13 +31,18 @@ def test_binary_weights():
 
 @pytest.mark.slow
 def test_reconnection():
-    """alpha-u at margin 0 lies in 0.7665(6) (specification); the core's curve of S_E = 0 exists at the distance of the pinch below it."""
+    """alpha-u at margin 0 lies in 0.7665(6) (specification).  Below it the curve S_E = 0 leads from the core to large distances, q1 falling
+    on the way; above, the core's curve turns back to larger q1.
+    """
     line = rx.threshold(rx.BinaryPerceptron(kappa=0.0), "alpha-u")
     assert bool(line.converged) and abs(line.value - 0.7665) < 6e-4
-    curve = lambda alpha: rx.solve(
-        rx.BinaryPerceptron(alpha=alpha), rx.LocalEntropy(d=line.d, y="star", ensemble="reference")
+    alpha, d = np.array([[0.997], [1.003]]) * line.value, np.array([[0.85, 1.15]]) * line.d
+    curve = rx.solve(
+        rx.BinaryPerceptron(alpha=alpha), rx.LocalEntropy(d=np.tile(d, (2, 1)), y="star", ensemble="reference")
     )
-    assert bool(curve(0.997 * line.value).converged) and not bool(curve(1.003 * line.value).converged)
+    assert np.all(curve.converged)
+    change = np.diff(curve.order.q1, axis=1)[:, 0]
+    assert change[0] < -0.05 and change[1] > 0
 
 
 def test_the_sphere_fails_first_at_the_end_of_the_curve():

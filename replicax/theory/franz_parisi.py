@@ -27,7 +27,7 @@ from replicax.theory.ansatz import FranzParisi, poses, require
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron, SymmetricPerceptron
 from replicax.theory.perceptron import TINY, Bipartite
-from replicax.vocabulary.levels import Level, Moments, Tilt, tower
+from replicax.vocabulary.levels import Level, Moments, Tilt, least_variance, tower
 
 #: added to both sides of the equation of v/alpha before their logarithms are compared: v vanishes where W is like any other typical
 #: configuration (p = q_t, equal margins), and there log v alone would never arrive
@@ -152,8 +152,12 @@ class Around(Problem):
         site, q_t, rest_t = parts["site"], parts["q_t"], parts["rest_t"]
         factor, planted = self.model.factor, self.reference.factor
         along = (site["p"] - site["t"]) / jnp.sqrt(rest_t)  # sigma c
-        spread = along**2 + site["rest"]  # sigma^2
-        c, narrow = along / jnp.sqrt(spread), site["rest"] / spread  # narrow = 1 - c^2
+        terminal = factor.terminal(site["complement"])
+        # sigma^2; where it is too small for nodes an independent part is added, and taken away again to first order (heat equation)
+        spread = along**2 + site["rest"]
+        added = jnp.maximum(least_variance(terminal, 0.0) - spread, 0.0)
+        spread, rest = spread + added, site["rest"] + added
+        c, narrow = along / jnp.sqrt(spread), rest / spread  # narrow = 1 - c^2
         bends_t = planted.bends(rest_t, 0.0)
         if self.even:
             rule, h_t, h = Rule(jnp.zeros(1), jnp.full(1, jnp.sqrt(2 * jnp.pi))), jnp.zeros(1), jnp.zeros(1)
@@ -182,7 +186,8 @@ class Around(Problem):
             c * jnp.sqrt(rest_t) * push,
         )
         levels = (Level((spread * jnp.ones_like(h),), 0.0),)
-        return rule, push, tower(factor.terminal(site["complement"]), levels, n, (h,), tilt)
+        out = tower(terminal, levels, n, (h,), tilt)
+        return rule, push, out._replace(value=out.value - 0.5 * added * out.hessian[0][0])
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         parts, order = state.parts, state.order

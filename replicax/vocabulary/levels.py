@@ -230,7 +230,7 @@ def _quadrature(
     plain = isinstance(m, float) and m == 0.0
     fields, log_weights, weights, signal = [], jnp.zeros(()), jnp.ones(()), 0.0
     if tilt is not None:  # a variance that is no longer felt must not vanish: z is read off the shift
-        level = level._replace(variances=(jnp.maximum(level.variances[0], _felt(terminal, m)),))
+        level = level._replace(variances=(jnp.maximum(level.variances[0], least_variance(terminal, m)),))
     for i in range(c):
         shifts, factor, exponent = _steps(terminal, inner, i, level, h[i], n, even and i == 0, tilt, deeper)
         axes = (..., *(None,) * i, slice(None), *(None,) * (c - 1 - i))
@@ -283,8 +283,8 @@ def _crossing(inner: Callable, v: Array, h: Array) -> Array:
     return density * (at(1e-13) - at(-1e-13))
 
 
-def _felt(terminal: Terminal, m: float | Array) -> Array:
-    """The least variance that is integrated by nodes (below it a stencil stands in)."""
+def least_variance(terminal: Terminal, m: float | Array) -> Array:
+    """The least variance that is integrated by nodes (below it a stencil stands in); a tilt is given at no smaller one."""
     width = jnp.minimum(1.0, jnp.stack([jnp.asarray(w, float) for w in terminal.bends(0, m).widths]).min(0))
     return lax.stop_gradient(1.01 * SMALL * width**2)
 
