@@ -27,6 +27,7 @@ from .learning import Solutions, learnable
 from .local_entropy import local_entropy
 from .max_sum import max_sum
 from .metropolis import metropolis_perceptron, metropolis_series
+from .neighbours import Neighbours, enumerate_neighbours
 from .random_features import enumerate_random_features
 from .regression import regression
 from .relaxation import relaxation
@@ -36,6 +37,7 @@ from .statistics import Statistic
 
 __all__ = [
     "ErrorHistograms",
+    "Neighbours",
     "NetworkInstances",
     "PerceptronInstances",
     "Solutions",
@@ -49,6 +51,7 @@ __all__ = [
     "entropy_sgd",
     "enumerate_fixed_points",
     "enumerate_histograms",
+    "enumerate_neighbours",
     "enumerate_perceptron",
     "enumerate_random_features",
     "enumerate_stabilities",
