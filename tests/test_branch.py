@@ -50,3 +50,16 @@ def test_bad_calls():
         rx.branch(rx.BinaryPerceptron(), vary="alpha", start=2.0, stop=0.5)
     with pytest.raises(ValueError, match="alpha = -1 is outside"):
         rx.branch(rx.BinaryPerceptron(), vary="alpha", start=0.5, stop=-1.0)
+
+
+def test_beyond_a_fold_rows_stay_on_the_branch():
+    """Students of a teacher, no margin: q = R along the whole branch, R rises through the spinodal back to small alpha."""
+    model = rx.BinaryPerceptron(alpha=0.3, labels="teacher")
+    curve = rx.branch(model, rx.RS(branch="low"), vary="alpha", start=0.3, stop=1.6)
+    fold = int(np.argmax(curve.alpha))
+    assert 0 < fold < len(curve) - 5
+    # the map is nearly singular in q - R where solutions with q != R split off
+    assert np.all(np.diff(curve.R) > 0) and np.max(np.abs(curve.R - curve.q)) < 1e-6
+    assert abs(curve.alpha[fold] - 1.49263182) < 1e-8 and curve.R[-1] > 0.99
+    same = np.interp(1.3, curve.alpha[: fold + 1], curve.R[: fold + 1])
+    assert abs(same - rx.solve(rx.BinaryPerceptron(alpha=1.3, labels="teacher"), rx.RS(branch="low")).R) < 5e-3

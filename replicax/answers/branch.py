@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from replicax.answers.solve import Solution, require_float64, solve
+from replicax.answers.solve import Solution, evaluate, require_float64, solve
 from replicax.numerics.continuation import ContinuationSettings, continue_branch
 from replicax.theory.ansatz import RS, Ansatz
 from replicax.theory.free_entropy import Problem
@@ -106,18 +106,10 @@ def branch(
         events=_events(vary, index, problem(begin, jnp.asarray(float(start)))),
         args=(jax.tree.map(lambda x: jnp.asarray(x, float), begin),),
     )
-    starts = tuple(jnp.asarray(curve.u) if i == index else jnp.full((len(curve), c.shape[-1]), jnp.nan)
-                   for i, c in enumerate(first.coordinates))  # fmt: skip
-    points = _at(model, ansatz, vary, curve.p)
-    solution = solve(*points, start=_Start(starts))
+    solution = evaluate(*_at(model, ansatz, vary, curve.p), jnp.asarray(curve.u), index, 2 * TOLERANCE)
     columns = {vary: curve.p, **{k: np.asarray(v) for k, v in solution.table().items()}, "arclength": curve.s}
     special = tuple(SpecialPoint(p.kind.removeprefix("event:"), p.p, p.index) for p in curve.special)
     return Branch(vary, columns, special, curve.status, solution)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Start:
-    coordinates: tuple
 
 
 def _at(model: Any, ansatz: Ansatz, vary: str, value: Any) -> tuple[Any, Ansatz]:

@@ -5,6 +5,7 @@ rule, the functional with twice the nodes for the error.  It is vmapped over eve
 model, an ansatz and a block size; tables are padded to the block sizes.
 """
 
+import functools
 import importlib.metadata
 from typing import Any
 
@@ -141,6 +142,29 @@ def solve(model: Any, ansatz: Ansatz | type[Ansatz] | None = None, *, start: Any
     return batched(_kernel, (model, ansatz), coordinates, refine=_unsatisfactory, largest=largest)
 
 
+def evaluate(model: Any, ansatz: Ansatz, coordinates: Array, index: int, tolerance: float) -> Solution:
+    """Solutions of problem `index` of the ansatz at known coordinates (..., n), on whatever branch they lie: never searched, not
+    moved either (at a fold the map is singular).
+    """
+    given = tuple(coordinates if i == index else None for i in range(index + 1))
+    return batched(_known(index, tolerance), (model, ansatz), given)
+
+
+@functools.cache
+def _known(index: int, tolerance: float) -> Any:
+    def kernel(parameters: tuple[Any, Ansatz], coordinates: tuple[Any, ...], refinement: int) -> Solution:
+        model, ansatz = parameters
+        problem, x = ansatz.problems(model)[index], coordinates[index]
+        n = problem.nodes * refinement
+        r = problem.state(x, n).residual
+        size = jnp.max(jnp.abs(r)) / jnp.maximum(1.0, jnp.max(jnp.abs(x)))
+        root = Root(x, size, jnp.zeros(()), size <= tolerance)
+        columns, order, trust, x = _assess(problem, root, refinement, problem.absent(n))
+        return Solution(model, ansatz, columns, order, coordinates=(x,), **trust)
+
+    return kernel
+
+
 def _unsatisfactory(answer: Solution) -> Array:
     accuracy = max(p.accuracy for p in answer.ansatz.problems(answer.model))
     accurate = answer.quadrature_error <= accuracy * (1.0 + jnp.abs(answer.columns["phi"]))
@@ -159,8 +183,9 @@ def batched(
         spread = jax.tree.map(lambda x: jnp.broadcast_to(x, shape), parameters)
         return _traced(kernel, spread, coordinates, len(shape))
     flat = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), shape).reshape(-1), parameters)  # pyright: ignore[reportCallIssue]
-    starts = jax.tree.map(lambda x: np.asarray(x).reshape(-1, x.shape[-1]), coordinates)
     size = int(np.prod(shape))  # pyright: ignore[reportCallIssue]
+    rows = lambda x: np.broadcast_to(np.asarray(x), (*shape, x.shape[-1])).reshape(size, x.shape[-1])
+    starts = jax.tree.map(rows, coordinates)
     answer = _in_blocks(kernel, flat, starts, size, 1, largest)
     if refine is not None:
         again = np.flatnonzero(np.asarray(refine(answer)))
@@ -289,10 +314,18 @@ def _merged(first_wins: Array, first: tuple, second: tuple) -> tuple:
 
 
 def _answer(problem: Problem, given: Array | None, refinement: int):
-    n = problem.nodes * refinement
-    absent = problem.absent(n)
+    absent = problem.absent(problem.nodes * refinement)
     searched = problem.search(given, refinement)
     root = find_root(problem, given, refinement, absent) if searched is None else searched
+    if given is None:
+        reached = problem.reached(root.x, problem.nodes * refinement)
+        root = root._replace(converged=root.converged & reached)
+    return _assess(problem, root, refinement, absent)
+
+
+def _assess(problem: Problem, root: Root, refinement: int, absent: Array):
+    """Columns, order parameters, trust and coordinates of a root."""
+    n = problem.nodes * refinement
     state = problem.state(root.x, n)
     terms, refined = problem.terms(state, n), problem.terms(state, 2 * n)
     phi = sum(refined, jnp.zeros(()))
@@ -302,8 +335,6 @@ def _answer(problem: Problem, given: Array | None, refinement: int):
     finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (phi, *state.order.values())]))
     missing = problem.missing(state, n)
     converged = root.converged & finite & problem.inside(state) & ~missing
-    if given is None:
-        converged = converged & problem.reached(root.x, n)
     code = jnp.where(absent, CODE["no solution"], CODE[problem.failure])
     code = jnp.where(missing, CODE["no reference"], code)
     healthy = jnp.where(

@@ -244,7 +244,7 @@ def _theories(model: Any, points: Sequence[tuple[float, float]]) -> tuple[dict[s
 def _theory(models: Any) -> tuple[dict[str, np.ndarray], list[str]]:
     solution = solve(models)
     code = np.asarray(solution.code)
-    table = {k: np.asarray(v, float) for k, v in solution.table().items() if k != "status"}
+    table = {k: np.asarray(v, float) for k, v in solution.table().items() if k not in ("status", "branch")}
     return table, ["" if c == CODE["ok"] else f"theory: {STATUSES[c]}" for c in code]
 
 
@@ -290,6 +290,17 @@ def _first_moment(exact: float, measured: Measured) -> Row:
     value = Statistic(math.log(x.mean) / N, x.error / x.mean / N, x.n)
     fair = x.error / x.mean * math.sqrt(x.n) <= _MAX_SPREAD
     return _row("first-moment", exact, value, N, "" if fair else "rare instances dominate E Z", fair)
+
+
+def extrapolated(models: Sequence[Any], **options: Any) -> dict[str, np.ndarray]:
+    """Rows N = inf of `validate` at many models: NAME, NAME_err, NAME_z of every quantity, arrays over the models."""
+    columns: dict[str, list[float]] = {}
+    for model in models:
+        for row in validate(model, **options).rows:
+            if row.extrapolated:
+                for tag, x in (("", row.simulation), ("_err", row.error), ("_z", row.z)):
+                    columns.setdefault(row.quantity + tag, []).append(x)
+    return {name: np.array(values) for name, values in columns.items()}
 
 
 def enumeration_points(

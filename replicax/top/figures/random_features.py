@@ -9,7 +9,7 @@ from replicax.answers.thresholds import threshold
 from replicax.theory.ansatz import LocalEntropy
 from replicax.theory.models import RandomFeatures
 from replicax.top.figures import drawn
-from replicax.top.validate import validate
+from replicax.top.validate import extrapolated
 
 #: enumerated: patterns per feature at alpha_T = 1, so that D = P; odd sizes (no ties)
 _ENUMERATED = (0.3, 0.5, 0.7)
@@ -18,17 +18,10 @@ _SIZES = (19, 17, 13, 9)
 
 def _seen(quick: bool, **parameters: Any) -> dict[str, np.ndarray]:
     """phi and eps_bary of enumerated instances, extrapolated to N = inf, with errors: arrays over `_ENUMERATED`."""
-    columns: dict[str, list[float]] = {}
-    for alpha in _ENUMERATED:
-        sizes, samples = (_SIZES[1:], 150) if quick else (_SIZES, 500)
-        rows = validate(
-            RandomFeatures(alpha=alpha, alpha_T=1.0, **parameters), sizes=sizes, samples=samples
-        ).rows
-        for row in rows:
-            if row.extrapolated:
-                columns.setdefault(row.quantity, []).append(row.simulation)
-                columns.setdefault(f"{row.quantity}_err", []).append(row.error)
-    return {name: np.array(values) for name, values in columns.items()}
+    models = [RandomFeatures(alpha=alpha, alpha_T=1.0, **parameters) for alpha in _ENUMERATED]
+    return extrapolated(
+        models, sizes=_SIZES[1:] if quick else _SIZES, samples=150 if quick else 500, algorithm="enumeration"
+    )
 
 
 def _value(answer: Any) -> np.ndarray:
