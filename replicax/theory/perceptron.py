@@ -116,7 +116,7 @@ class Bipartite(Problem):
         """
         if len(self.ms) != 1 or self.size != 1:
             return jnp.zeros((), bool)
-        return self.state(jnp.full(1, self.model.prior.saturated), n).residual[0] < 0
+        return self.state(jnp.full(1, self.model.prior.saturated), 2 * n).residual[0] < 0
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         return state.parts["site"].complement > edge * state.parts["site"].norm
@@ -155,7 +155,10 @@ class Bipartite(Problem):
 def compare(x: Array, conjugate: Array, alpha: Array, asked: Array) -> Array:
     """log(conjugate/alpha) - log(asked) where conjugate = alpha exp(x) times a factor; also at alpha = 0."""
     coordinate = alpha * jnp.exp(x)
-    ratio = jnp.where(coordinate > 0, conjugate / jnp.where(coordinate > 0, coordinate, 1.0), 1.0)
+    unit = lax.stop_gradient(jnp.where(coordinate > 0, coordinate, 1.0))  # the square of a tiny alpha is 0
+    ratio = jnp.where(
+        coordinate > 0, (conjugate / unit) / jnp.where(coordinate > 0, coordinate / unit, 1.0), 1.0
+    )
     return jnp.log(jnp.exp(x) * ratio + TINY) - jnp.log(asked + TINY)
 
 

@@ -44,8 +44,8 @@ class Prior(eqx.Module):
 
     norm: ClassVar[Literal["unit", "free", "spherical"]] = "unit"
     even: ClassVar[bool] = True
-    #: log of the coordinate at which 1 - q is about 1e-5: the end of the map, still well resolved
-    saturated: ClassVar[float] = 22.0
+    #: log of the coordinate at which 1 - q is about 1e-8: the end of the map, still resolved with twice the nodes
+    saturated: ClassVar[float] = 34.0
 
     @abc.abstractmethod
     def log_partition(self, h: Array, b: Array) -> Array:
@@ -71,8 +71,13 @@ class Prior(eqx.Module):
         """What the site makes of its coordinates (here the increments of the conjugates, and R_hat, themselves)."""
         out = self._tower(coordinates, b, ms, n, R_hat)
         overlaps, complement = increments(out), out.curvature[0]
-        plain = tuple(o for o, m in zip(overlaps, ms) if not is_frozen(m))
-        norm = jnp.ones(()) if self.norm == "unit" else complement + sum(plain, jnp.zeros(()))
+        total = sum((o for o, m in zip(overlaps, ms) if not is_frozen(m)), jnp.zeros(()))
+        norm = complement + total
+        if self.norm == "unit":  # to all digits, whatever the rule: phi feels q^ (q + complement - 1)
+            complement = jnp.where(total < 0.5, 1.0 - total, complement)
+            scale = jnp.where(total > 0, (1.0 - complement) / jnp.where(total > 0, total, 1.0), 1.0)
+            overlaps = tuple(o if is_frozen(m) else scale * o for o, m in zip(overlaps, ms))
+            norm = jnp.ones(())
         rest = out.gap[0][0] if overlaps else jnp.zeros(())
         return Site(
             coordinates,
