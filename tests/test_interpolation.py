@@ -107,7 +107,7 @@ def test_star_shape():
     """
     alpha, kappa = np.array([1.0, 3.0, 3.7, 1.0]), np.array([-0.5, -1.0, -0.5, 0.3])
     line = rx.threshold(Sphere(alpha=alpha, kappa=kappa), "kappa-star")
-    np.testing.assert_allclose(line.value[[0, 1, 3]], [-0.1710564, -0.4167162, 0.3], atol=1e-7)
+    np.testing.assert_allclose(np.asarray(line.value)[[0, 1, 3]], [-0.1710564, -0.4167162, 0.3], atol=1e-7)
     np.testing.assert_allclose(line.value[:2], kappa[:2] * line.p[:2], atol=1e-12)
     assert line.status.tolist() == ["ok", "ok", "no solution", "ok"]
     errors = [

@@ -58,7 +58,7 @@ def test_many_replicas_approach_the_limit():
         rx.solve(model, around(d=np.repeat(d, 2), y=np.tile(y, 2))),
     )
     assert np.all(limit.converged) and np.all(many.converged)
-    for quantity in (many.S_E.reshape(2, 2), y * (many.phi.reshape(2, 2) - limit.phi[:, None])):
+    for quantity in (many.S_E.reshape(2, 2), y * np.asarray(many.phi.reshape(2, 2) - limit.phi[:, None])):
         assert np.max(np.abs(2 * quantity[:, 1] - quantity[:, 0] - limit.S_E)) < 2e-5
     assert limit.slope[1] == 0.0 and abs(limit.phi[1] - rx.solve(model).phi) < 1e-13
     assert abs(limit.phi[0] - 0.37265494) < 1e-8 and abs(limit.order.q1[0] - 0.3886121) < 1e-7

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from replicax.theory.models import Number, check_fields, choice, parameter
@@ -193,7 +193,7 @@ class Interpolation(Ansatz):
     def __check_init__(self) -> None:
         super().__check_init__()
         for name, value in (("gamma", self.gamma), ("kappa_ref", self.kappa_ref)):
-            if value is not None and (self.y is INFINITE or (is_concrete(self.y) and jnp.any(jnp.asarray(self.y) != 2))):
+            if value is not None and (self.y is INFINITE or (is_concrete(self.y) and np.any(np.asarray(self.y) != 2))):
                 raise ValueError(f"{name} = {value}: the weights and margins of y = {self.y} > 2 solutions are equal; leave it out")
 
 
@@ -229,7 +229,7 @@ class LocalEntropy(Ansatz):
             if (
                 value is not None
                 and is_concrete(value)
-                and any(bool(jnp.any(jnp.asarray(value) == e)) for e in edge)
+                and any(bool(np.any(np.asarray(value) == e)) for e in edge)
             ):
                 ends = " and ".join(f"{e:g}" for e in edge)
                 raise ValueError(

@@ -175,33 +175,31 @@ def named(site: Site, ms: tuple) -> dict[str, Array]:
     return {f"q{i}{kind}": x for kind, v in values.items() for i, x in enumerate(v)}
 
 
-#: fields along the teacher at which the branch of large R is looked for: 1 - R from 0.3 down to 1e-9
-_ALIGNED = np.linspace(0.8, 11.0, 52)
+#: fields along the teacher at which the branch of large R is looked for: 1 - R from 0.3 down to 1e-11
+_ALIGNED = np.linspace(0.8, 13.0, 62)
 
 
 class Informed(Bipartite):
     """The branch of large R, with constraints that leave room around the teacher (margin < 0)."""
 
     def starts(self) -> tuple[Array, ...]:
-        """Along a grid of R^ (q^ relaxed at each) the residual of R^ changes sign at every solution: the last one with R^ too small below
-        and too large above is stable.
+        """Students differ from the teacher where patterns leave them room: q^ is about 2.5 alpha |margin|.  There the residual of R^ changes
+        sign at every solution along a grid; the last one with R^ too small below and too large above is stable.
         """
         alpha = jnp.maximum(jnp.asarray(self.model.weight, float), TINY)
-        n = self.nodes // 4
-        low = self.first().at[0].set(jnp.log(1e-6 / alpha))
-
-        def along(field: Array) -> tuple[Array, Array]:
-            x = low.at[-1].set(jnp.log(field / alpha))
-            relax = lambda _, y: y.at[:-1].add(-self.state(y, n).residual[:-1])
-            x = lax.fori_loop(0, 6, relax, x)
-            return x, self.state(x, n).residual[-1]
-
-        x, excess = jax.vmap(along)(jnp.asarray(_ALIGNED))
+        room = jnp.abs(jnp.asarray(getattr(self.model, "kappa", 1.0), float))
+        q_hat = jnp.log(jnp.clip(2.5 * room, 1e-12, 1.0))
+        n = self.nodes  # fewer do not see such 1 - R
+        x = jnp.stack([jnp.full(_ALIGNED.size, q_hat), jnp.log(jnp.asarray(_ALIGNED) / alpha)], axis=1)
+        excess = jax.vmap(lambda y: self.state(y, n).residual[-1])(x)
         rises = (excess[:-1] < 0) & (excess[1:] >= 0)
         last = rises.shape[0] - 1 - jnp.argmax(rises[::-1])
         share = excess[last] / (excess[last] - excess[last + 1])
         start = jnp.where(jnp.any(rises), x[last] + share * (x[last + 1] - x[last]), x[-1])
         return (start, x[last], x[last + 1])
+
+    def inside(self, state: State, edge: float = 1e-11) -> Array:
+        return super().inside(state, edge)
 
     def reached(self, x: Array, n: int) -> Array:
         return _attracts(self, x, n)
@@ -223,11 +221,11 @@ class Uninformed(Bipartite):
 
 
 def _attracts(problem: Bipartite, x: Array, n: int) -> Array:
-    """Whether the branch grows out of R = 0 or R = 1 at x: stable under the map in each order parameter alone, and det > 0 (no fold
-    passed).  At margin 0 this leaves out a root off the Nishimori line q = R.
+    """Whether the branch grows out of R = 0 or R = 1 at x: no fold passed, so that the slow map is stable (trace, det > 0).  At margin 0
+    this leaves out the roots off the Nishimori line q = R.
     """
     jacobian = jax.jacfwd(lambda y: problem.state(y, n).residual)(x)
-    stable = jnp.all(jnp.diagonal(jacobian) > 0) & (jnp.linalg.det(jacobian) > 0)
+    stable = (jnp.trace(jacobian) > 0) & (jnp.linalg.det(jacobian) > 0)
     return lax.stop_gradient(stable)
 
 

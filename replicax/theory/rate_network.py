@@ -194,6 +194,6 @@ class QuietState(Problem):
 def chaotic(model: RateNetwork, ansatz: RS) -> tuple[Problem, ...]:
     """With s = 0 everywhere the chaotic state; else that where s = 0, and the quiet state."""
     require(model, "g")
-    if is_concrete(model.s) and not bool(jnp.any(jnp.asarray(model.s) != 0)):
+    if is_concrete(model.s) and not bool(np.any(np.asarray(model.s) != 0)):
         return (ChaoticState(model),)
     return (ChaoticState(model), QuietState(model))

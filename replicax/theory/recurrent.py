@@ -388,7 +388,7 @@ def _count_only(model: RecurrentNetwork, what: str) -> RecurrentNetwork:
         raise ValueError(f"N: {what} are limits N = inf")
     for name in ("eta", "field"):
         value = getattr(model, name)
-        if is_concrete(value) and bool(jnp.any(jnp.asarray(value) != 0)):
+        if is_concrete(value) and bool(np.any(np.asarray(value) != 0)):
             raise ValueError(f"{name}: the replicated count is known for {name} = 0 only")
         model = eqx.tree_at(lambda m: m.J_D, model, jnp.where(jnp.asarray(value) == 0, model.J_D, jnp.nan))
     return model

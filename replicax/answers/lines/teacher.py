@@ -19,7 +19,7 @@ from replicax.answers.thresholds import System, define
 from replicax.numerics.roots import newton
 from replicax.theory.free_entropy import State
 from replicax.theory.models import BinaryPerceptron
-from replicax.theory.perceptron import Bipartite
+from replicax.theory.perceptron import Bipartite, Informed
 
 #: fields along the teacher R^ at which the curve alpha(R^) is traced
 _GRID = np.geomspace(0.1, 11.0, 400)
@@ -88,7 +88,10 @@ def _curve(model: BinaryPerceptron, kappa: Array | None = None) -> Curve:
         keep = lambda v: jnp.where(root.converged, v, jnp.nan)
         return keep(alpha), x, keep(state.order["R"]), problem.phi(state, _COARSE)
 
-    return Curve(*lax.stop_gradient(jax.vmap(point)(jnp.asarray(_GRID))))
+    rows = jax.vmap(point)(jnp.asarray(_GRID))
+    # a lost point repeats the one before it
+    kept = lax.cummax(jnp.where(jnp.isfinite(rows[0]), jnp.arange(_GRID.size), 0))
+    return Curve(*lax.stop_gradient(jax.tree.map(lambda v: v[kept], rows)))
 
 
 def _coordinates(y: Array, field: Array) -> Array:
@@ -112,7 +115,7 @@ class Transition(_Line):
         return jnp.exp(x[-1])
 
     def starts(self) -> tuple[Array, ...]:
-        """Where the interpolated phi of the two branches cross between the folds."""
+        """Where the interpolated phi of the two branches cross between the folds; at small margins, where the upper one has phi ~ 0."""
         curve, perfect, index = self.curve, self.margin == 0, jnp.arange(_GRID.size)
         _, top, bottom = curve.folds
         lowest = jnp.where(perfect, 0.5, curve.alpha[bottom])
@@ -126,7 +129,13 @@ class Transition(_Line):
         first = jnp.argmax(ahead)
         parts = [low(curve.x[:, 0]), low(curve.x[:, 1]), high(curve.x[:, 0]), high(curve.x[:, 1])]
         parts = [jnp.where(perfect & (i > 1), 0.0, v[first]) for i, v in enumerate(parts)]
-        return (jnp.stack([*parts, jnp.log(alphas[first])]),)
+        empty = jnp.argmax(low(curve.phi) < 0)
+        upper = Informed(_at(self.model, alphas[empty]).model, (0.0,)).starts()[0]
+        small = [low(curve.x[:, 0])[empty], low(curve.x[:, 1])[empty], upper[0], upper[1]]
+        return (
+            jnp.stack([*parts, jnp.log(alphas[first])]),
+            lax.stop_gradient(jnp.stack([*small, jnp.log(alphas[empty])])),
+        )
 
     def state(self, x: Array, n: int) -> State:
         problem, perfect = _at(self.model, self.value(x)), self.margin == 0
