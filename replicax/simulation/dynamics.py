@@ -87,6 +87,17 @@ def _keys(instances: NetworkInstances, key, stream: str) -> np.ndarray:
     return np.stack([seed.generate_state(2) for seed in sample_seeds(key, instances.samples, stream)])
 
 
+def _first(instances: NetworkInstances, start, key, stream: str) -> np.ndarray:
+    """`start` as int32, or random states: those of a sample do not depend on the number of samples."""
+    shape = (instances.samples, instances.N)
+    if start is None:
+        rngs = map(np.random.default_rng, sample_seeds(key, instances.samples, stream))
+        return np.stack([2 * rng.integers(0, 2, instances.N, dtype=np.int32) - 1 for rng in rngs])
+    if np.shape(start) != shape:
+        raise ValueError(f"start.shape = {np.shape(start)} is not allowed: it must be {shape}")
+    return np.asarray(start, np.int32)
+
+
 def _finish(instances, s, steps, cycle, T, J_D, field, budget) -> States:
     s = np.asarray(s).astype(np.int8)
     h = np.einsum("sij,sj->si", instances.couplings.astype(np.int64), s.astype(np.int64))
@@ -103,20 +114,20 @@ def parallel(
     field: float = 0.0,
     steps: int = 1000,
     ties: str = "violated",
+    start: np.ndarray | None = None,
     key=0,
 ) -> States:
-    """Parallel dynamics from random states, until a fixed point or a cycle is reached, at most `steps` updates."""
+    """Parallel dynamics from `start` (samples, N), else random states, until a fixed point or a cycle, at most `steps` updates."""
     T, steps = _levels(instances, J_D, field, ties), integer("steps", steps, 1)
-    run = lambda J, k: _parallel(J, k, T, steps)
-    s, used, cycle = in_blocks(run, (instances.couplings, _keys(instances, key, "parallel")), 8)
+    first = _first(instances, start, key, "parallel")
+    s, used, cycle = in_blocks(lambda J, x: _parallel(J, x, T, steps), (instances.couplings, first), 8)
     return _finish(instances, s, used, cycle, T, J_D, field, steps)
 
 
 @partial(jax.jit, static_argnums=3)
 @partial(jax.vmap, in_axes=(0, 0, None, None))
-def _parallel(J, key, T, steps):
+def _parallel(J, first, T, steps):
     """Brent's search for cycles: the state is compared with one kept at every power of two."""
-    first = jax.random.rademacher(jax.random.wrap_key_data(key), J.shape[:1], jnp.int32)
 
     def going(carry):
         _, _, t, wrong, cycle = carry
@@ -170,21 +181,21 @@ def sequential(
     field: float = 0.0,
     sweeps: int = 300,
     ties: str = "violated",
+    start: np.ndarray | None = None,
     key=0,
 ) -> States:
-    """Random sequential dynamics from random states, until a fixed point is reached, at most `sweeps` sweeps."""
+    """Random sequential dynamics from `start` (samples, N), else random states, until a fixed point, at most `sweeps` sweeps."""
     T, sweeps = _levels(instances, J_D, field, ties), integer("sweeps", sweeps, 1)
-    run = lambda J, k: _sequential(J, k, T, sweeps)
-    s, used = in_blocks(run, (instances.couplings, _keys(instances, key, "sequential")), 8)
+    first = _first(instances, start, key, "start")
+    run = lambda J, x, k: _sequential(J, x, k, T, sweeps)
+    s, used = in_blocks(run, (instances.couplings, first, _keys(instances, key, "sequential")), 8)
     return _finish(instances, s, used, False, T, J_D, field, sweeps)
 
 
-@partial(jax.jit, static_argnums=3)
-@partial(jax.vmap, in_axes=(0, 0, None, None))
-def _sequential(J, key, T, sweeps):
-    key, begin = jax.random.split(jax.random.wrap_key_data(key))
-    first = jax.random.rademacher(begin, J.shape[:1], jnp.int32)
-    columns = J.T
+@partial(jax.jit, static_argnums=4)
+@partial(jax.vmap, in_axes=(0, 0, 0, None, None))
+def _sequential(J, first, key, T, sweeps):
+    key, columns = jax.random.wrap_key_data(key), J.T
 
     def visit(carry, i):
         s, h = carry
@@ -210,19 +221,26 @@ def reinforced_messages(
     field: float = 0.0,
     sweeps: int = 60,
     ties: str = "violated",
+    bias: np.ndarray | None = None,
     key=0,
 ) -> States:
-    """`fbp` of the module's docstring from small random h, until the signs of h are a fixed point, at most `sweeps` sweeps."""
+    """`fbp` of the module's docstring from small random h, until the signs of h are a fixed point, at most `sweeps` sweeps.
+
+    bias (samples, N): added to h_j at each visit of j; it points the search somewhere and is no part of the fixed points.
+    """
     T, sweeps = _levels(instances, J_D, field, ties), integer("sweeps", sweeps, 1)
-    root = np.sqrt(instances.N)
-    run = lambda J, k: _messages(J, k, T, J_D * root, field * root, float(instances.scale), sweeps)
-    s, used = in_blocks(run, (instances.couplings, _keys(instances, key, "fbp")), 8)
+    shape, root = (instances.samples, instances.N), np.sqrt(instances.N)
+    pull = np.zeros(shape) if bias is None else np.asarray(bias, float)
+    if pull.shape != shape:
+        raise ValueError(f"bias.shape = {pull.shape} is not allowed: it must be {shape}")
+    run = lambda J, b, k: _messages(J, b, k, T, J_D * root, field * root, float(instances.scale), sweeps)
+    s, used = in_blocks(run, (instances.couplings, pull, _keys(instances, key, "fbp")), 8)
     return _finish(instances, s, used, False, T, J_D, field, sweeps)
 
 
-@partial(jax.jit, static_argnums=6)
-@partial(jax.vmap, in_axes=(0, 0, None, None, None, None, None))
-def _messages(J, key, T, margin, field, scale, sweeps):
+@partial(jax.jit, static_argnums=7)
+@partial(jax.vmap, in_axes=(0, 0, 0, None, None, None, None, None))
+def _messages(J, bias, key, T, margin, field, scale, sweeps):
     N = J.shape[0]
     key, begin = jax.random.split(jax.random.wrap_key_data(key))
     weights = J.astype(float) / scale  # sqrt(N) J
@@ -240,7 +258,7 @@ def _messages(J, key, T, margin, field, scale, sweeps):
         total = plus + minus
         push = jnp.where(total > 0, (plus - minus) / jnp.where(total > 0, total, 1.0), 0.0)
         own = 0.5 * (log_H(-(mean + margin) / sigma) - log_H((mean - margin) / sigma))
-        return jnp.clip(h + push.at[j].set(own), -1.0, 1.0), None
+        return jnp.clip(h + push.at[j].set(own + bias[j]), -1.0, 1.0), None
 
     def state(h):
         s = jnp.where(h >= 0.0, 1, -1).astype(jnp.int32)

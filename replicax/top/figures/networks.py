@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 
 from replicax.answers.solve import solve
+from replicax.answers.thresholds import threshold
 from replicax.simulation import Statistic, enumerate_fixed_points, integrate, network_instances
+from replicax.simulation.codes import attractors, correct, represent
 from replicax.simulation.dynamics import damage_spreading, parallel, reinforced_messages, sequential
 from replicax.theory.ansatz import LocalEntropy
 from replicax.theory.models import RateNetwork, RecurrentNetwork
@@ -15,11 +17,11 @@ from replicax.top.figures import drawn
 _J = dict(definition="self-coupling J_D", units="1")
 
 
-def _axes(panels: int = 1) -> tuple[Any, Any]:
+def _axes(columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(6 if panels == 1 else 9, 4), layout="constrained")
-    return drawing, drawing.subplots(1, panels)
+    drawing = Figure(figsize=(6 if columns == 1 else 9, 4 if rows == 1 else 7), layout="constrained")
+    return drawing, drawing.subplots(rows, columns)
 
 
 def _columns(rows: list[Statistic]) -> tuple[np.ndarray, np.ndarray]:
@@ -176,6 +178,98 @@ def searches(quick: bool = False) -> tuple[Any, Any]:
         attrs=dict(N=N, samples=samples),
     )  # fmt: skip
     return drawing, data
+
+
+def _measured(runs: Any, quantity: str, shape: Any, definition: str, name: str = "") -> dict[str, Any]:
+    """Variables `name` and `name_err` of one quantity of nested lists of runs."""
+    get = lambda part: np.vectorize(lambda run: getattr(run[quantity], part), otypes=[float])(runs)
+    name = name or quantity
+    return {
+        name: (shape, get("mean"), dict(definition=definition, units="1")),
+        f"{name}_err": (shape, get("error"), dict(definition=f"standard error of {name}", units="1")),
+    }
+
+
+@drawn("liquid-code")
+def liquid_code(quick: bool = False) -> tuple[Any, Any]:
+    """Fixed points as a code, +-1 couplings.
+
+    Errors after reading against errors in the channel, with the Shannon bound of a code of that rate (dashed); words read without error against
+    the Hebbian term; distance of inputs and representations; number of fixed points that can be stored as attractors.
+    """
+    import xarray as xr
+
+    N, samples, small, networks = (100, 12, 40, 2) if quick else (200, 40, 80, 4)
+    J = np.array([0.4, 0.8]) if quick else np.array([0.4, 0.6, 0.8])
+    flips = (
+        np.array([0.02, 0.06, 0.12, 0.2]) if quick else np.array([0.01, 0.02, 0.04, 0.07, 0.1, 0.14, 0.18])
+    )
+    hebb, line = np.array([0.0, 0.4, 0.8, 1.2]), np.linspace(0.15, 1.5, 55)
+    bounds = {
+        name: np.asarray(threshold(RecurrentNetwork(J_D=np.append(line, J)), name).value)
+        for name in ("shannon", "attractor-capacity")
+    }
+    shannon, stored, at_J = bounds["shannon"][:-len(J)], bounds["attractor-capacity"][:-len(J)], bounds["shannon"][-len(J):]  # fmt: skip
+    instances = network_instances(N=N, samples=samples, couplings="pm1")
+    fresh = network_instances(N=small, samples=networks, couplings="pm1")
+    send = lambda j, **how: correct(instances, J_D=float(j), **how).statistics()
+    read = np.array([[send(j, flip=float(p)) for p in flips] for j in J])
+    own = np.array([[send(j, flip=0.1, hebb=float(e), decoder="sequential") for e in hebb] for j in J])
+    seen = np.array([represent(instances, J_D=float(j)).statistics() for j in J])
+    kept = np.array([attractors(fresh, J_D=float(j), starts=10 * small) for j in J])
+    variables: dict[str, Any] = {
+        **_measured(read, "d_out", ("J_D", "flip"), "mean distance from the word after reading by messages"),
+        **_measured(read, "corrected", ("J_D", "flip"), "fraction of words read without error by messages"),
+        **_measured(own, "corrected", ("J_D", "hebb"), "the same by the dynamics, 10% flipped", "stabilised"),
+        **_measured(seen, "solved", "J_D", "fraction of inputs with a representation"),
+        **_measured(seen, "distance", "J_D", "distance between input and representation"),
+        **_measured(seen, "d_out", "J_D", "distance of the representations of inputs that differ by 5%", "d_pair"),
+        **_measured(kept, "alpha", "J_D", "found fixed points stored per spin, mean of rows (lower bound where complete < 1)", "stored"),
+        **_measured(kept, "complete", "J_D", "fraction of rows that could not store all"),
+        "shannon": ("line", shannon, dict(definition="flip rate of the Shannon bound; Gilbert-Varshamov distance", units="1")),
+        "capacity": ("line", stored, dict(definition="typical fixed points stored per spin, N = inf", units="1")),
+    }  # fmt: skip
+
+    drawing, ((left, right), (below, last)) = _axes(2, 2)
+    get = lambda name: (variables[name][1], variables[f"{name}_err"][1])
+    dots = lambda axes, x, name, k=slice(None), **style: axes.errorbar(
+        x, get(name)[0][k], get(name)[1][k], **(dict(fmt="o-", ms=4, capsize=2, lw=0.8) | style)
+    )
+    for k, j in enumerate(J):
+        dots(left, flips, "d_out", k, color=f"C{k}", label=f"$J_D$ = {j:g}")
+        left.axvline(at_J[k], color=f"C{k}", ls="--", lw=1)
+        dots(right, hebb, "stabilised", k, color=f"C{k}", label=f"$J_D$ = {j:g}")
+    left.plot(flips, flips, "k:", lw=0.8)
+    left.set(xlabel="fraction of flipped spins", ylabel="errors after reading", title=f"messages, N = {N}")
+    right.set(
+        xlabel=r"Hebbian term $\epsilon$",
+        ylabel="words read without error",
+        title="dynamics, 10% flipped",
+        ylim=(-0.05, 1.05),
+    )
+    below.plot(line, shannon, "k-", lw=1.2, label="nearest fixed point")
+    dots(below, J, "distance", fmt="C0o", label="input and representation")
+    dots(below, J, "d_pair", fmt="C1s", label="two representations, 5%")
+    below.set(xlabel="self-coupling $J_D$", ylabel="distance", ylim=(0, 0.35))
+    last.plot(line, stored, "k-", lw=1.2, label="typical fixed points")
+    last.axhline(2.0, color="k", ls=":", lw=0.8, label="random patterns")
+    lower = get("complete")[0] < 1.0
+    for k, fmt, label in (
+        (~lower, "C0o", f"found, N = {small}"),
+        (lower, "C0^", "lower bound: no more found"),
+    ):
+        if k.any():
+            dots(last, J[k], "stored", k, fmt=fmt, label=label)
+    last.set(xlabel="self-coupling $J_D$", ylabel="attractors per spin", ylim=(0, 8))
+    for axes in (left, right, below, last):
+        axes.legend(fontsize=8)
+    coords = dict(
+        J_D=("J_D", J, _J),
+        line=("line", line, _J),
+        flip=("flip", flips, dict(definition="fraction of flipped spins", units="1")),
+        hebb=("hebb", hebb, dict(definition="Hebbian term of the word in the couplings", units="1")),
+    )
+    return drawing, xr.Dataset(variables, coords=coords, attrs=dict(N=N, samples=samples, sweeps=60))
 
 
 @drawn("rate-chaos")

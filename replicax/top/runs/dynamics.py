@@ -7,22 +7,42 @@ from typing import Any
 import numpy as np
 
 from replicax.simulation import Statistic
+from replicax.simulation.codes import DECODERS, SEARCHES, attractors, correct, represent
 from replicax.simulation.dynamics import States, integrate, parallel, reinforced_messages, sequential
 from replicax.simulation.instances import network_instances
 from replicax.top.runs import KEY, Run, enter, integer
 
 
+def _instances(*, beta, eta, couplings, N, samples, key, strict) -> tuple[Any, dict[str, Any]]:
+    """Networks of a model at zero temperature, and the arguments that all their searches take."""
+    if float(beta) != math.inf:
+        raise ValueError(f"beta = {float(beta):g} is not allowed: the dynamics is at zero temperature")
+    instances = network_instances(N=N, samples=samples, eta=eta, couplings=couplings, key=key)
+    return instances, dict(ties="satisfied" if strict else "violated", key=key)
+
+
+_LAW = ("beta", "eta", "couplings", "N", "samples", "key", "strict")
+
+
 def _search(function: Callable[..., States]) -> Callable[..., dict[str, Statistic]]:
     """A search for fixed points as a run of the recurrent network."""
 
-    def run(
-        *, J_D, beta, eta, field, couplings, N, samples, key, strict, **budget: Any
-    ) -> dict[str, Statistic]:
-        if float(beta) != math.inf:
-            raise ValueError(f"beta = {float(beta):g} is not allowed: the dynamics is at zero temperature")
-        instances = network_instances(N=N, samples=samples, eta=eta, couplings=couplings, key=key)
-        ties = "satisfied" if strict else "violated"
-        return function(instances, J_D=J_D, field=field, ties=ties, key=key, **budget).statistics()
+    def run(**params: Any) -> dict[str, Statistic]:
+        instances, common = _instances(**{name: params.pop(name) for name in _LAW})
+        return function(instances, **common, **params).statistics()
+
+    return run
+
+
+def _code(function: Callable[..., Any]) -> Callable[..., dict[str, Statistic]]:
+    """The same without a field: fixed points as words of a code."""
+
+    def run(*, field: float, **params: Any) -> dict[str, Statistic]:
+        if field != 0.0:
+            raise ValueError(f"field = {field:g} is not allowed: the words of the code need field = 0")
+        instances, common = _instances(**{name: params.pop(name) for name in _LAW})
+        found = function(instances, **common, **params)
+        return found if isinstance(found, dict) else found.statistics()
 
     return run
 
@@ -61,6 +81,49 @@ for _name, _doc, _function, _budget in (
     ),
 ):
     enter(_name, _doc, {"recurrent-network": Run(_search(_function), _COMMON | _budget)})
+
+_STRENGTH = dict(
+    default=0.1, low=0.0, high=np.inf, numeric=True, doc="bias of the messages towards the input"
+)
+_FLIP = dict(default=0.05, low=0.0, high=1.0, numeric=True, doc="fraction of spins flipped")
+_SWEEPS = integer(60, 1, np.inf, "largest number of sweeps of a search")
+
+for _name, _doc, _function, _budget in (
+    (
+        "code",
+        "fixed points sent through a noisy channel and read again",
+        correct,
+        dict(
+            flip=_FLIP,
+            strength=_STRENGTH,
+            hebb=dict(default=0.0, low=0.0, high=np.inf, numeric=True, doc="Hebbian term of the word in J"),
+            decoder=dict(default="fbp", choices=DECODERS, numeric=False, doc="how a word is read"),
+            sweeps=_SWEEPS,
+        ),
+    ),
+    (
+        "representation",
+        "fixed points near random inputs, and near the same inputs with errors",
+        represent,
+        dict(flip=_FLIP, strength=_STRENGTH, sweeps=_SWEEPS),
+    ),
+    (
+        "attractors",
+        "how many fixed points of one network a new one can store, by linear programs",
+        attractors,
+        dict(
+            N=integer(80, 2, 2**12, "number of spins; the default is the N of the model, where finite"),
+            samples=integer(4, 1, np.inf, "number of networks"),
+            starts=integer(600, 1, np.inf, "searches for fixed points, from random states"),
+            rows=integer(8, 1, np.inf, "rows of the new network, each a linear program"),
+            search=dict(
+                default="sequential", choices=tuple(SEARCHES), numeric=False, doc="what looks for them"
+            ),
+            sweeps=integer(300, 1, np.inf, "largest number of sweeps of a search"),
+        ),
+    ),
+):
+    enter(_name, _doc, {"recurrent-network": Run(_code(_function), _COMMON | _budget)})
 
 enter(
     "integrate",
