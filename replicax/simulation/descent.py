@@ -137,6 +137,7 @@ def _replicated_sgd(x, key, first, rise, kappa, T, unit, rate, lam, y: int, epoc
     P, N = x.shape
     patterns = as_patterns(x, signs, unit, jnp.float32).x
     limit = (T - 0.5) * unit / np.sqrt(N)
+    padded = jnp.pad(patterns, ((0, 1), (0, 0)))
     batches = -(-P // batch)
     sign = lambda h: jnp.where(h >= 0.0, 1.0, -1.0)
     begin, orders = jax.random.split(jax.random.wrap_key_data(key))
@@ -147,18 +148,17 @@ def _replicated_sgd(x, key, first, rise, kappa, T, unit, rate, lam, y: int, epoc
 
         def minibatch(h, chosen):
             W = sign(h)
-            rows = patterns[chosen].astype(h.dtype)  # (y, batch, N)
-            gap = kappa - jnp.einsum("abi,ai->ab", rows, W)
-            # the last minibatch of an epoch may be short: its places beyond P count nothing
-            push = jnp.where(chosen < P, jax.nn.sigmoid(2.0 * gap), 0.0)
+            # (y, batch, N); the last minibatch of an epoch may be short: its places beyond P hold zeros
+            rows = padded[chosen].astype(h.dtype)
+            push = jax.nn.sigmoid(2.0 * (kappa - jnp.einsum("abi,ai->ab", rows, W)))
             centre = jnp.tanh(gamma * jnp.sum(W, 0))
             return h + rate * jnp.einsum("abi,ab->ai", rows, push) + lam * (centre[None] - W), None
 
         shuffled = jax.vmap(lambda k: jax.random.permutation(k, P))(
             jax.random.split(jax.random.fold_in(orders, t), y)
         )
-        padded = jnp.pad(shuffled, ((0, 0), (0, batches * batch - P)), constant_values=P)
-        h, _ = jax.lax.scan(minibatch, h, padded.reshape(y, batches, batch).swapaxes(0, 1))
+        filled = jnp.pad(shuffled, ((0, 0), (0, batches * batch - P)), constant_values=P)
+        h, _ = jax.lax.scan(minibatch, h, filled.reshape(y, batches, batch).swapaxes(0, 1))
         W = jnp.concatenate([sign(h), sign(jnp.sum(sign(h), 0))[None]])
         wrong = jnp.sum(product(W, patterns.T) < limit, -1, dtype=jnp.int32)
         return h, W[jnp.argmin(wrong)], jnp.min(wrong), t + 1

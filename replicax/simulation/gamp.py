@@ -214,7 +214,7 @@ def fixed_point(patterns, channel, weights, field, s: Messages, damping, tol, it
     columns = field.shape[0]
     big = jnp.full(columns, jnp.finfo(field.dtype).max)
     s, residual, t = jax.lax.while_loop(going, step, (s, big, jnp.zeros(columns, jnp.int32)))
-    low = jnp.min(patterns.rows(s.v), -1) < FLOOR_VARIANCE
+    low = jnp.min(patterns.rows(s.v), -1, initial=1.0) < FLOOR_VARIANCE
     outcome = jnp.where(residual <= tol, jnp.where(low, FLOOR, CONVERGED), BUDGET)
     outcome = jnp.where(jnp.isfinite(residual), outcome, DIVERGED)
     return s, residual, t, outcome
