@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import linregress
 
 import replicax as rx
 from replicax.simulation import (
@@ -24,6 +25,7 @@ from replicax.simulation.edmc import _metropolis, log_change
 from replicax.simulation.focusing import Schedule, protocol, reinforcement, relaxed, through
 from replicax.simulation.learning import errors, stabilities
 from replicax.simulation.outcomes import BUDGET, DIVERGED, SOLVED
+from replicax.simulation.statistics import PowerLaw
 from replicax.top.simulate import simulate
 
 
@@ -286,3 +288,18 @@ def test_local_entropy_by_name():
     assert np.all(np.diff(d) < 0) and np.all(np.diff(S) < 0) and np.all(S > 0)
     with pytest.raises(ValueError, match="around = 'teacher'"):
         simulate(model, "gamp", N=101, samples=1, local_entropy=True, around="teacher")
+
+
+def test_power_laws():
+    """The interval at 95 percent covers the exponent in 95 of 100 fits, and it is that of scipy."""
+    rng = np.random.default_rng(8)
+    x = np.repeat([10.0, 20.0, 50.0, 90.0], 3)
+    y = 3.0 * x**1.7 * np.exp(0.2 * rng.standard_normal((400, 12)))
+    laws = [PowerLaw.fit(x, row) for row in y]
+    assert 0.92 < np.mean([law.low < 1.7 < law.high for law in laws]) < 0.98
+    theirs = linregress(np.log(x), np.log(y[0]))
+    assert laws[0].exponent.mean == pytest.approx(theirs.slope, rel=1e-12)
+    assert laws[0].exponent.error == pytest.approx(theirs.stderr, rel=1e-12)
+    np.testing.assert_allclose(PowerLaw.fit(x, 3.0 * x**1.7)([7.0]), 3.0 * 7.0**1.7, rtol=1e-12)
+    with pytest.raises(ValueError, match="2 runs"):
+        PowerLaw.fit([1.0, 2.0], [1.0, 2.0])
