@@ -13,7 +13,7 @@ from replicax.simulation.dynamics import (
 )
 from replicax.simulation.fixed_points import enumerate_violations
 from replicax.simulation.instances import network_instances
-from replicax.theory.recurrent import damage_map
+from replicax.theory.fixed_point_pairs import damage_map
 from replicax.top.figures import figure
 
 SEARCHES = pytest.mark.parametrize("search", [parallel, sequential, reinforced_messages])
@@ -80,7 +80,16 @@ def test_damage_spreading():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["fixed-points", "damage-spreading", "liquid-entropy", "solvers", "rate-chaos", "liquid-code"]
+    "name",
+    [
+        "fixed-points",
+        "damage-spreading",
+        "liquid-entropy",
+        "solvers",
+        "rate-chaos",
+        "liquid-code",
+        "fixed-point-geometry",
+    ],
 )
 def test_figures_of_networks(name, tmp_path):
     image, table = figure(name, tmp_path, quick=True)

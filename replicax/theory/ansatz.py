@@ -193,8 +193,12 @@ class Interpolation(Ansatz):
     def __check_init__(self) -> None:
         super().__check_init__()
         for name, value in (("gamma", self.gamma), ("kappa_ref", self.kappa_ref)):
-            if value is not None and (self.y is INFINITE or (is_concrete(self.y) and jnp.any(jnp.asarray(self.y) != 2))):
-                raise ValueError(f"{name} = {value}: the weights and margins of y = {self.y} > 2 solutions are equal; leave it out")
+            if value is not None and (
+                self.y is INFINITE or (is_concrete(self.y) and jnp.any(jnp.asarray(self.y) != 2))
+            ):
+                raise ValueError(
+                    f"{name} = {value}: the weights and margins of y = {self.y} > 2 solutions are equal; leave it out"
+                )
 
 
 class LocalEntropy(Ansatz):

@@ -178,7 +178,9 @@ class AnyReference(Followed):
         site, factor, inner = state.parts["site"], state.parts["factor"], state.parts["inner"]
         alpha, dq = jnp.asarray(self.model.weight, float), site["gap"]
         moved = inner * site["complement"] + alpha * dq * factor.hessian[0][0]
-        either = jnp.where(state.parts["outer"] > 0, 0.0, np.log(2.0))  # without patterns no field tells the sign of the reference
+        either = jnp.where(
+            state.parts["outer"] > 0, 0.0, np.log(2.0)
+        )  # without patterns no field tells the sign of the reference
         return site["fluctuation"] + alpha * factor.fluctuation - 0.5 * moved + either
 
     def inside(self, state: State, edge: float = 1e-12) -> Array:

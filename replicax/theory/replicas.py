@@ -175,7 +175,9 @@ class FreeBall(Problem):
         field = jnp.arctanh(root) / root  # of the barycentre on itself: x = D tanh x
         left = 1.0 - field * (1.0 - q1)
         S_E = np.log(2.0) - 0.5 * (jnp.log(left) + 1.0 - left)
-        return dict(phi=binary_entropy(0.5 * (1.0 - root)), slope=-0.5 * field, S_E=S_E, pull=2.0 / np.pi * q1)
+        return dict(
+            phi=binary_entropy(0.5 * (1.0 - root)), slope=-0.5 * field, S_E=S_E, pull=2.0 / np.pi * q1
+        )
 
     def state(self, x: Array, n: int) -> State:
         q1 = jnp.asarray(self.q1, float)

@@ -7,11 +7,13 @@ import numpy as np
 from replicax.answers.solve import solve
 from replicax.answers.thresholds import threshold
 from replicax.simulation import Statistic, enumerate_fixed_points, integrate, network_instances
-from replicax.simulation.codes import attractors, correct, represent
+from replicax.simulation.codes import attractors, correct, fixed_points_of, represent
 from replicax.simulation.dynamics import damage_spreading, parallel, reinforced_messages, sequential
-from replicax.theory.ansatz import LocalEntropy
+from replicax.simulation.fixed_points import list_fixed_points
+from replicax.simulation.landscape import distances, near, partners, paths
+from replicax.theory.ansatz import LocalEntropy, Pair
+from replicax.theory.fixed_point_pairs import damage_map, violated_between, violated_near
 from replicax.theory.models import RateNetwork, RecurrentNetwork
-from replicax.theory.recurrent import damage_map
 from replicax.top.figures import drawn
 
 _J = dict(definition="self-coupling J_D", units="1")
@@ -190,6 +192,113 @@ def _measured(runs: Any, quantity: str, shape: Any, definition: str, name: str =
     }
 
 
+@drawn("fixed-point-geometry")
+def geometry(quick: bool = False) -> tuple[Any, Any]:
+    """Fixed points of one network: their distances, and the violated spins near them and on the straight paths between them.
+
+    Typical ones (theory; all fixed points of small networks) and those that searches find in one larger network, +-1 couplings there.
+    """
+    import xarray as xr
+
+    J, (small, networks, N, starts) = 0.6, (12, 60, 100, 40) if quick else (16, 100, 300, 100)
+    d, x, k = np.linspace(0.0, 0.5, 101), np.linspace(0.0, 1.0, 101), np.arange(1, small)
+    inside = np.linspace(0.005, 0.995, 100)
+    limit, exact = (
+        np.asarray(solve(RecurrentNetwork(J_D=J, **size), Pair(d=at)).entropy)
+        for size, at in ((dict(), inside), (dict(N=small), k / small))
+    )
+    flips = np.arange(0, small // 2 + 1)
+    instances = network_instances(N=small, samples=networks)
+    points = list_fixed_points(instances, J_D=J)
+    counts = partners(points, small)[:, 1:small]
+    total = np.array([len(p) for p in points], float)
+    mean = counts.sum(0) / total.sum()
+    influence = (counts - total[:, None] * mean) / total.mean()
+    seen = np.log(mean) / small, influence.std(0, ddof=1) / np.sqrt(networks) / mean / small
+    # one fixed point after another: every one counts alike
+    typical = near(instances, points, flips, J_D=J)
+
+    one = network_instances(N=N, samples=1, couplings="pm1", key=1)
+    found = {
+        name: fixed_points_of(one.couplings[0], 1, J_D=J, starts=starts, search=name) for name in ("sequential", "fbp")
+    }  # fmt: skip
+    steps = np.arange(0, N // 2 + 1, max(1, N // 40))
+    shares = np.linspace(0.0, 1.0, 21)
+    around = {name: near(one, [p], steps, J_D=J) for name, p in found.items()}
+    between = {name: paths(one, p, shares, J_D=J) for name, p in found.items()}
+    edges = np.arange(-0.5, N + 1.5, max(1, N // 50)) / N
+    centre = 0.5 * (edges[1:] + edges[:-1])
+    histograms = {name: np.histogram(distances(p), edges, density=True)[0] for name, p in found.items()}
+
+    drawing, ((left, right), (below, last)) = _axes(2, 2)
+    left.plot(inside, limit, "k-", lw=1.3, label=r"$N = \infty$")
+    left.plot(k / small, exact, "C2-", lw=1, label=f"N = {small}, exact")
+    left.errorbar(
+        k / small, *seen, fmt="C2o", ms=4, capsize=2, label=f"{networks} networks, all fixed points"
+    )
+    left.axhline(0.0, color="k", lw=0.5)
+    left.set(xlabel="distance $d$", ylabel="log(partners)/N", title=f"$J_D$ = {J:g}", ylim=(-0.12, None))
+    for k_, name in enumerate(found):
+        right.plot(centre, histograms[name], f"C{k_}o-", ms=3, lw=0.8, label=f"{name}, N = {N}")
+        last.errorbar(shares, *between[name], fmt=f"C{k_}o", ms=3, capsize=2, label=f"{name}, N = {N}")
+        below.errorbar(steps / N, *around[name], fmt=f"C{k_}o", ms=3, capsize=2, label=f"{name}, N = {N}")
+    bell = np.sqrt(2 * N / np.pi) * np.exp(-2 * N * (centre - 0.5) ** 2)
+    right.plot(centre, bell, "k-", lw=1.2, label="typical pairs")
+    right.set(xlabel="distance of two found fixed points", ylabel="density", xlim=(0.2, 0.8))
+    near_limit, near_exact = (
+        np.asarray(violated_near(d, J)),
+        np.asarray(violated_near(flips / small, J, small)),
+    )
+    below.plot(d, near_limit, "k-", lw=1.3, label=r"typical, $N = \infty$")
+    below.plot(flips / small, near_exact, "C2-", lw=1, label=f"typical, N = {small}, exact")
+    below.errorbar(flips / small, *typical, fmt="C2o", ms=4, capsize=2)
+    below.set(xlabel="fraction of flipped spins", ylabel="violated spins")
+    path = np.asarray(violated_between(x, J))
+    last.plot(x, path, "k-", lw=1.3, label="typical pair")
+    last.set(xlabel="position between two fixed points", ylabel="violated spins", ylim=(0, None))
+    for axes in (left, right, below, last):
+        axes.legend(fontsize=8)
+
+    unit = dict(units="1")
+    searches = tuple(found)
+    stack = lambda table, part: np.array([table[name][part] for name in searches])
+    nats = dict(units="nats per spin")
+    data = xr.Dataset(
+        {
+            "pairs": ("d_pair", limit, dict(definition="(1/N) log of the mean number of partners, N = inf") | nats),
+            "pairs_N": ("k", exact, dict(definition="the same at finite N, exact") | nats),
+            "pairs_seen": ("k", seen[0], dict(definition="the same, all fixed points of networks") | nats),
+            "pairs_seen_err": ("k", seen[1], dict(definition="standard error") | nats),
+            "near": ("d", near_limit, dict(definition="violated spins near a typical fixed point, N = inf") | unit),
+            "near_N": ("flips", near_exact, dict(definition="the same at finite N, exact") | unit),
+            "near_seen": ("flips", typical[0], dict(definition="the same, all fixed points of networks") | unit),
+            "near_seen_err": ("flips", typical[1], dict(definition="standard error") | unit),
+            "near_found": (("search", "steps"), stack(around, 0), dict(definition="near found fixed points") | unit),
+            "near_found_err": (("search", "steps"), stack(around, 1), dict(definition="standard error") | unit),
+            "path": ("x", path, dict(definition="violated spins between two typical fixed points") | unit),
+            "path_found": (("search", "share"), stack(between, 0), dict(definition="between found ones") | unit),
+            "path_found_err": (("search", "share"), stack(between, 1), dict(definition="standard error") | unit),
+            "distances": (
+                ("search", "distance"), np.array([histograms[n] for n in searches]),
+                dict(definition="density of the distances of found fixed points") | unit,
+            ),
+        },
+        coords=dict(
+            d_pair=("d_pair", inside, dict(definition="distance") | unit),
+            k=("k", k / small, dict(definition="distance") | unit),
+            d=("d", d, dict(definition="fraction of flipped spins") | unit),
+            flips=("flips", flips / small, dict(definition="fraction of flipped spins") | unit),
+            steps=("steps", steps / N, dict(definition="fraction of flipped spins") | unit),
+            x=("x", x, dict(definition="fraction of the differing spins flipped") | unit),
+            share=("share", shares, dict(definition="fraction of the differing spins flipped") | unit),
+            distance=("distance", centre, dict(definition="distance of two fixed points") | unit),
+            search=("search", np.arange(2), dict(definition=", ".join(searches)) | unit),
+        ),
+        attrs=dict(J_D=J, N=N, small=small, networks=networks, starts=starts),
+    )  # fmt: skip
+    return drawing, data
+
+
 @drawn("liquid-code")
 def liquid_code(quick: bool = False) -> tuple[Any, Any]:
     """Fixed points as a code, +-1 couplings.
@@ -260,7 +369,7 @@ def liquid_code(quick: bool = False) -> tuple[Any, Any]:
     ):
         if k.any():
             dots(last, J[k], "stored", k, fmt=fmt, label=label)
-    last.set(xlabel="self-coupling $J_D$", ylabel="attractors per spin", ylim=(0, 8))
+    last.set(xlabel="self-coupling $J_D$", ylabel="attractors per spin", ylim=(0, 11))
     for axes in (left, right, below, last):
         axes.legend(fontsize=8)
     coords = dict(
