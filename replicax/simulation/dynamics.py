@@ -66,7 +66,7 @@ class States(NamedTuple):
         }
 
 
-def _levels(instances: NetworkInstances, J_D: float, field: float, ties: str) -> np.ndarray:
+def integer_levels(instances: NetworkInstances, J_D: float, field: float, ties: str) -> np.ndarray:
     """T (2,) for s = +1, -1: violated where the integer s h is below T."""
     J_D, field = real("J_D", J_D, 0.0), real("field", field)
     choice("ties", ties, TIES)
@@ -79,15 +79,15 @@ def _levels(instances: NetworkInstances, J_D: float, field: float, ties: str) ->
     )
 
 
-def _violated(s: jax.Array, h: jax.Array, T: jax.Array) -> jax.Array:
+def violated(s: jax.Array, h: jax.Array, T: jax.Array) -> jax.Array:
     return s * h < jnp.where(s > 0, T[0], T[1])
 
 
-def _keys(instances: NetworkInstances, key, stream: str) -> np.ndarray:
+def keys_of(instances: NetworkInstances, key, stream: str) -> np.ndarray:
     return np.stack([seed.generate_state(2) for seed in sample_seeds(key, instances.samples, stream)])
 
 
-def _first(instances: NetworkInstances, start, key, stream: str) -> np.ndarray:
+def first_states(instances: NetworkInstances, start, key, stream: str) -> np.ndarray:
     """`start` as int32, or random states: those of a sample do not depend on the number of samples."""
     shape = (instances.samples, instances.N)
     if start is None:
@@ -98,7 +98,7 @@ def _first(instances: NetworkInstances, start, key, stream: str) -> np.ndarray:
     return np.asarray(start, np.int32)
 
 
-def _finish(instances, s, steps, cycle, T, J_D, field, budget) -> States:
+def final_states(instances, s, steps, cycle, T, J_D, field, budget) -> States:
     s = np.asarray(s).astype(np.int8)
     h = np.einsum("sij,sj->si", instances.couplings.astype(np.int64), s.astype(np.int64))
     violated = (s * h < np.where(s > 0, T[0], T[1])).sum(1)
@@ -118,10 +118,10 @@ def parallel(
     key=0,
 ) -> States:
     """Parallel dynamics from `start` (samples, N), else random states, until a fixed point or a cycle, at most `steps` updates."""
-    T, steps = _levels(instances, J_D, field, ties), integer("steps", steps, 1)
-    first = _first(instances, start, key, "parallel")
+    T, steps = integer_levels(instances, J_D, field, ties), integer("steps", steps, 1)
+    first = first_states(instances, start, key, "parallel")
     s, used, cycle = in_blocks(lambda J, x: _parallel(J, x, T, steps), (instances.couplings, first), 8)
-    return _finish(instances, s, used, cycle, T, J_D, field, steps)
+    return final_states(instances, s, used, cycle, T, J_D, field, steps)
 
 
 @partial(jax.jit, static_argnums=3)
@@ -135,14 +135,14 @@ def _parallel(J, first, T, steps):
 
     def update(carry):
         s, kept, t, *_ = carry
-        flip = _violated(s, J @ s, T)
+        flip = violated(s, J @ s, T)
         new, t = jnp.where(flip, -s, s), t + 1
-        wrong = jnp.any(_violated(new, J @ new, T))
+        wrong = jnp.any(violated(new, J @ new, T))
         cycle = wrong & jnp.all(new == kept)
         power = (t & (t - 1)) == 0
         return new, jnp.where(power, new, kept), t, wrong, cycle
 
-    wrong = jnp.any(_violated(first, J @ first, T))
+    wrong = jnp.any(violated(first, J @ first, T))
     s, _, t, _, cycle = jax.lax.while_loop(
         going, update, (first, first, jnp.zeros((), jnp.int32), wrong, jnp.zeros((), bool))
     )
@@ -153,10 +153,10 @@ def damage_spreading(
     instances: NetworkInstances, *, J_D: float, q: float, steps: int, ties: str = "violated", key=0
 ) -> np.ndarray:
     """Overlaps (samples, steps + 1) of two copies under parallel dynamics, from random states at overlap about q."""
-    T, steps = _levels(instances, J_D, 0.0, ties), integer("steps", steps, 1)
+    T, steps = integer_levels(instances, J_D, 0.0, ties), integer("steps", steps, 1)
     q = real("q", q, -1.0, 1.0)
     run = lambda J, k: _damage(J, k, T, q, steps)
-    return np.asarray(in_blocks(run, (instances.couplings, _keys(instances, key, "damage")), 8))
+    return np.asarray(in_blocks(run, (instances.couplings, keys_of(instances, key, "damage")), 8))
 
 
 @partial(jax.jit, static_argnums=4)
@@ -168,7 +168,7 @@ def _damage(J, key, T, q, steps):
 
     def update(pair, _):
         fields = pair @ J.T
-        return jnp.where(_violated(pair, fields, T), -pair, pair), jnp.mean(pair[0] * pair[1])
+        return jnp.where(violated(pair, fields, T), -pair, pair), jnp.mean(pair[0] * pair[1])
 
     last, overlaps = jax.lax.scan(update, jnp.stack([s, other]), None, length=steps)
     return jnp.append(overlaps, jnp.mean(last[0] * last[1]))
@@ -185,11 +185,11 @@ def sequential(
     key=0,
 ) -> States:
     """Random sequential dynamics from `start` (samples, N), else random states, until a fixed point, at most `sweeps` sweeps."""
-    T, sweeps = _levels(instances, J_D, field, ties), integer("sweeps", sweeps, 1)
-    first = _first(instances, start, key, "start")
+    T, sweeps = integer_levels(instances, J_D, field, ties), integer("sweeps", sweeps, 1)
+    first = first_states(instances, start, key, "start")
     run = lambda J, x, k: _sequential(J, x, k, T, sweeps)
-    s, used = in_blocks(run, (instances.couplings, first, _keys(instances, key, "sequential")), 8)
-    return _finish(instances, s, used, False, T, J_D, field, sweeps)
+    s, used = in_blocks(run, (instances.couplings, first, keys_of(instances, key, "sequential")), 8)
+    return final_states(instances, s, used, False, T, J_D, field, sweeps)
 
 
 @partial(jax.jit, static_argnums=4)
@@ -199,7 +199,7 @@ def _sequential(J, first, key, T, sweeps):
 
     def visit(carry, i):
         s, h = carry
-        flip = _violated(s[i], h[i], T)
+        flip = violated(s[i], h[i], T)
         h = h - jnp.where(flip, 2 * s[i], 0) * columns[i]
         return (s.at[i].set(jnp.where(flip, -s[i], s[i])), h), None
 
@@ -209,7 +209,7 @@ def _sequential(J, first, key, T, sweeps):
         (s, h), _ = jax.lax.scan(visit, (s, h), order)
         return s, h, t + 1
 
-    going = lambda carry: (carry[2] < sweeps) & jnp.any(_violated(carry[0], carry[1], T))
+    going = lambda carry: (carry[2] < sweeps) & jnp.any(violated(carry[0], carry[1], T))
     s, _, t = jax.lax.while_loop(going, sweep, (first, J @ first, jnp.zeros((), jnp.int32)))
     return s, t
 
@@ -228,14 +228,14 @@ def reinforced_messages(
 
     bias (samples, N): added to h_j at each visit of j; it points the search somewhere and is no part of the fixed points.
     """
-    T, sweeps = _levels(instances, J_D, field, ties), integer("sweeps", sweeps, 1)
+    T, sweeps = integer_levels(instances, J_D, field, ties), integer("sweeps", sweeps, 1)
     shape, root = (instances.samples, instances.N), np.sqrt(instances.N)
     pull = np.zeros(shape) if bias is None else np.asarray(bias, float)
     if pull.shape != shape:
         raise ValueError(f"bias.shape = {pull.shape} is not allowed: it must be {shape}")
     run = lambda J, b, k: _messages(J, b, k, T, J_D * root, field * root, float(instances.scale), sweeps)
-    s, used = in_blocks(run, (instances.couplings, pull, _keys(instances, key, "fbp")), 8)
-    return _finish(instances, s, used, False, T, J_D, field, sweeps)
+    s, used = in_blocks(run, (instances.couplings, pull, keys_of(instances, key, "fbp")), 8)
+    return final_states(instances, s, used, False, T, J_D, field, sweeps)
 
 
 @partial(jax.jit, static_argnums=7)
@@ -262,7 +262,7 @@ def _messages(J, bias, key, T, margin, field, scale, sweeps):
 
     def state(h):
         s = jnp.where(h >= 0.0, 1, -1).astype(jnp.int32)
-        return s, jnp.any(_violated(s, J @ s, T))
+        return s, jnp.any(violated(s, J @ s, T))
 
     def sweep(carry):
         h, t, _ = carry

@@ -11,6 +11,7 @@ from replicax.simulation.codes import attractors, correct, fixed_points_of, repr
 from replicax.simulation.dynamics import damage_spreading, parallel, reinforced_messages, sequential
 from replicax.simulation.fixed_points import list_fixed_points
 from replicax.simulation.landscape import distances, near, partners, paths
+from replicax.simulation.searches import entropic_greedy, greedy, replicated_dynamics, stochastic_spins
 from replicax.theory.ansatz import LocalEntropy, Pair
 from replicax.theory.fixed_point_pairs import damage_map, violated_between, violated_near
 from replicax.theory.models import RateNetwork, RecurrentNetwork
@@ -28,6 +29,16 @@ def _axes(columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
 
 def _columns(rows: list[Statistic]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([r.mean for r in rows]), np.array([r.error for r in rows])
+
+
+def _measured(runs: Any, quantity: str, shape: Any, definition: str, name: str = "") -> dict[str, Any]:
+    """Variables `name` and `name_err` of one quantity of nested lists of runs."""
+    get = lambda part: np.vectorize(lambda run: getattr(run[quantity], part), otypes=[float])(runs)
+    name = name or quantity
+    return {
+        name: (shape, get("mean"), dict(definition=definition, units="1")),
+        f"{name}_err": (shape, get("error"), dict(definition=f"standard error of {name}", units="1")),
+    }
 
 
 @drawn("fixed-points")
@@ -131,65 +142,56 @@ def liquid_entropy(quick: bool = False) -> tuple[Any, Any]:
     return drawing, data
 
 
+#: all with the same number of sweeps of N^2 multiplications
 _SEARCHES = {
-    "parallel": lambda x, j: parallel(x, J_D=j, steps=1000),
-    "sequential": lambda x, j: sequential(x, J_D=j, sweeps=300),
-    "fbp": lambda x, j: reinforced_messages(x, J_D=j, sweeps=60),
+    "parallel": lambda x, j, n: parallel(x, J_D=j, steps=n),
+    "sequential": lambda x, j, n: sequential(x, J_D=j, sweeps=n),
+    "fbp": lambda x, j, n: reinforced_messages(x, J_D=j, sweeps=n),
+    "replicated-dynamics": lambda x, j, n: replicated_dynamics(x, J_D=j, sweeps=n),
+    "stochastic-spins": lambda x, j, n: stochastic_spins(x, J_D=j, sweeps=n),
+    "entropic-greedy": lambda x, j, n: entropic_greedy(x, J_D=j, sweeps=n),
+    "greedy": lambda x, j, n: greedy(x, J_D=j, sweeps=n),
 }
 
 
 @drawn("solvers")
 def searches(quick: bool = False) -> tuple[Any, Any]:
-    """Fraction of networks in which a fixed point is found against J_D, with binomial errors, +-1 couplings.
-
-    Budgets: 1000 parallel updates, 300 sequential sweeps, 60 sweeps of messages.
-    """
+    """Fraction of networks in which a fixed point is found within one budget of sweeps, against J_D and N, with binomial errors, +-1 couplings."""
     import xarray as xr
 
-    N, samples = (60, 6) if quick else (200, 20)
-    J = np.linspace(0.1, 0.7, 4 if quick else 7)
-    instances = network_instances(N=N, samples=samples, couplings="pm1")
-    rows = {
-        name: _columns([search(instances, float(j)).statistics()["solved"] for j in J])
-        for name, search in _SEARCHES.items()
-    }
-    drawing, axes = _axes()
-    for k, (name, (mean, error)) in enumerate(rows.items()):
-        axes.errorbar(J + 0.004 * (k - 1), mean, error, fmt="o-", ms=4, lw=1, capsize=2, label=name)
-    axes.set(
-        xlabel="self-coupling $J_D$",
-        ylabel=f"fraction of {samples} networks",
-        title=f"N = {N}",
-        ylim=(-0.05, 1.05),
-    )
-    axes.legend()
-    shape = ("algorithm", "J_D")
+    sizes, samples, sweeps = ((40, 80), 8, 100) if quick else ((50, 100, 200), 40, 200)
+    J = np.linspace(0.1, 0.8, 4 if quick else 8)
+    networks = [network_instances(N=N, samples=samples, couplings="pm1") for N in sizes]
+    runs = [
+        [[search(x, float(j), sweeps).statistics() for j in J] for x in networks]
+        for search in _SEARCHES.values()
+    ]
+    variables = _measured(np.array(runs), "solved", ("algorithm", "N", "J_D"), "fraction solved")
+    drawing, panels = _axes(2)
+    step = 0.04 * (J[1] - J[0])
+    for axes, size in zip(panels, (0, -1)):
+        for k, name in enumerate(_SEARCHES):
+            mean, error = (variables[v][1][k, size] for v in ("solved", "solved_err"))
+            axes.errorbar(J + step * (k - 3), mean, error, fmt="o-", ms=4, lw=1, capsize=2, label=name)
+        axes.set(
+            xlabel="self-coupling $J_D$", title=f"N = {sizes[size]}, {sweeps} sweeps", ylim=(-0.05, 1.05)
+        )
+    panels[0].set(ylabel=f"fraction of {samples} networks")
+    panels[0].legend(fontsize=8)
     data = xr.Dataset(
-        {
-            "solved": (
-                shape, np.array([m for m, _ in rows.values()]), dict(definition="fraction solved", units="1")
-            ),
-            "solved_err": (
-                shape, np.array([e for _, e in rows.values()]), dict(definition="binomial error", units="1")
-            ),
-        },
+        variables,
         coords=dict(
             J_D=("J_D", J, _J),
-            algorithm=("algorithm", np.arange(len(rows)), dict(definition=", ".join(rows), units="1")),
+            N=("N", list(sizes), dict(definition="number of spins", units="1")),
+            algorithm=(
+                "algorithm",
+                np.arange(len(_SEARCHES)),
+                dict(definition=", ".join(_SEARCHES), units="1"),
+            ),
         ),
-        attrs=dict(N=N, samples=samples),
-    )  # fmt: skip
+        attrs=dict(samples=samples, sweeps=sweeps),
+    )
     return drawing, data
-
-
-def _measured(runs: Any, quantity: str, shape: Any, definition: str, name: str = "") -> dict[str, Any]:
-    """Variables `name` and `name_err` of one quantity of nested lists of runs."""
-    get = lambda part: np.vectorize(lambda run: getattr(run[quantity], part), otypes=[float])(runs)
-    name = name or quantity
-    return {
-        name: (shape, get("mean"), dict(definition=definition, units="1")),
-        f"{name}_err": (shape, get("error"), dict(definition=f"standard error of {name}", units="1")),
-    }
 
 
 @drawn("fixed-point-geometry")

@@ -10,6 +10,7 @@ from replicax.simulation import Statistic
 from replicax.simulation.codes import DECODERS, SEARCHES, attractors, correct, represent
 from replicax.simulation.dynamics import States, integrate, parallel, reinforced_messages, sequential
 from replicax.simulation.instances import network_instances
+from replicax.simulation.searches import entropic_greedy, greedy, replicated_dynamics, stochastic_spins
 from replicax.top.runs import KEY, Run, enter, integer
 
 
@@ -34,14 +35,21 @@ def _search(function: Callable[..., States]) -> Callable[..., dict[str, Statisti
     return run
 
 
-def _code(function: Callable[..., Any]) -> Callable[..., dict[str, Statistic]]:
-    """The same without a field: fixed points as words of a code."""
-
-    def run(*, field: float, **params: Any) -> dict[str, Statistic]:
+def _without_field(function: Callable[..., States]) -> Callable[..., States]:
+    def search(instances: Any, *, field: float, **params: Any) -> States:
         if field != 0.0:
-            raise ValueError(f"field = {field:g} is not allowed: the words of the code need field = 0")
+            raise ValueError(f"field = {field:g} is not allowed: this search has no external field")
+        return function(instances, **params)
+
+    return search
+
+
+def _code(function: Callable[..., Any]) -> Callable[..., dict[str, Statistic]]:
+    """Fixed points as words of a code."""
+
+    def run(**params: Any) -> dict[str, Statistic]:
         instances, common = _instances(**{name: params.pop(name) for name in _LAW})
-        found = function(instances, **common, **params)
+        found = _without_field(function)(instances, **common, **params)
         return found if isinstance(found, dict) else found.statistics()
 
     return run
@@ -81,6 +89,36 @@ for _name, _doc, _function, _budget in (
     ),
 ):
     enter(_name, _doc, {"recurrent-network": Run(_search(_function), _COMMON | _budget)})
+
+_NUMBER = lambda default, low, high, doc: dict(default=default, low=low, high=high, numeric=True, doc=doc)
+_BUDGET = dict(sweeps=integer(300, 2, np.inf, "largest number of sweeps"))
+
+for _name, _doc, _function, _budget in (
+    ("greedy", "single flips that do not raise the number of violated spins", greedy, _BUDGET),
+    (
+        "entropic-greedy",
+        "single flips that raise the likelihood of smoothed states",
+        entropic_greedy,
+        dict(smooth=_NUMBER(0.7, 0.0, 1.0, "mean of the spins at the start; it rises to 1")) | _BUDGET,
+    ),
+    (
+        "replicated-dynamics",
+        "copies of sequential dynamics that attract each other; their sweeps add up",
+        replicated_dynamics,
+        dict(
+            copies=integer(3, 2, 1000, "number of copies"),
+            gamma=_NUMBER(0.5, 0.0, np.inf, "attraction at the end"),
+            sweeps=integer(300, 2, np.inf, "largest number of sweeps of all copies together, at least `copies`"),
+        ),
+    ),
+    (
+        "stochastic-spins",
+        "gradient ascent of the likelihood of spins with real means",
+        stochastic_spins,
+        dict(rate=_NUMBER(0.2, 0.0, np.inf, "step of theta")) | _BUDGET,
+    ),
+):  # fmt: skip
+    enter(_name, _doc, {"recurrent-network": Run(_search(_without_field(_function)), _COMMON | _budget)})
 
 _STRENGTH = dict(
     default=0.1, low=0.0, high=np.inf, numeric=True, doc="bias of the messages towards the input"
