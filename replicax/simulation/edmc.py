@@ -26,10 +26,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from .arguments import choice, integer, real
-from .blocks import in_blocks
+from .blocks import each_instance, in_blocks
 from .channels import Margin
 from .constraints import threshold
-from .gamp import as_patterns, fixed_point, product, start
+from .gamp import as_patterns, fields, fixed_point, start
 from .instances import sample_seeds
 from .learning import Solutions, binary_solutions, is_signs, learnable
 from .weights import BinaryWeights
@@ -113,12 +113,12 @@ _MOVE = {"greedy": _greedy, "metropolis": _metropolis}
 
 
 @partial(jax.jit, static_argnums=(9, 10))
-@partial(jax.vmap, in_axes=(0, 0, 0, *(None,) * 8))
+@each_instance(3)
 def _run(x, W, key, gammas, temperature, kappa, T, unit, flips, signs: bool, moves: str):
     P, N = x.shape
     patterns, channel, kind = as_patterns(x, signs, unit, jnp.float32), Margin(kappa), BinaryWeights()
     limit = (T - 0.5) * unit / np.sqrt(N)
-    wrong = lambda W: jnp.sum(product(W[None], patterns.x.T) < limit, dtype=jnp.int32)
+    wrong = lambda W: jnp.sum(fields(W[None], patterns.x) < limit, dtype=jnp.int32)
     key = jax.random.wrap_key_data(key)
 
     def step(state):

@@ -26,9 +26,9 @@ import optax
 from replicax.numerics.special import log_H
 
 from .arguments import integer, real
-from .blocks import in_blocks
+from .blocks import each_instance, in_blocks
 from .constraints import threshold
-from .gamp import as_patterns, product
+from .gamp import as_patterns, fields, product
 from .instances import PerceptronInstances, sample_seeds
 from .learning import Solutions, binary_solutions, is_signs, learnable, spherical_solutions
 
@@ -38,7 +38,7 @@ _START = 0.02
 def likelihood(m: jax.Array, x: jax.Array, kappa) -> jax.Array:
     """L(m), with x / sqrt(N) the patterns and V = mean(1 - m^2)."""
     V = jnp.maximum(jnp.mean(1.0 - m**2), 1e-12)
-    return jnp.sum(log_H((kappa - product(m, x.T)) / jnp.sqrt(V)))
+    return jnp.sum(log_H((kappa - fields(m, x)) / jnp.sqrt(V)))
 
 
 def small_means(instances: PerceptronInstances, key) -> np.ndarray:
@@ -76,7 +76,7 @@ def stochastic_weights(
 
 
 @partial(jax.jit, static_argnums=(9,))
-@partial(jax.vmap, in_axes=(0, 0, *(None,) * 8))
+@each_instance(2)
 def _stochastic(x, m, kappa, T, unit, rate, momentum, rho, steps, signs: bool):
     P, N = x.shape
     patterns = as_patterns(x, signs, unit, jnp.float32).x
@@ -95,7 +95,7 @@ def _stochastic(x, m, kappa, T, unit, rate, momentum, rho, steps, signs: bool):
         change, memory = optimizer.update(slope(m), memory)
         m = jnp.clip(optax.apply_updates(m, change), -1.0, 1.0)
         W = jnp.where(m >= 0, 1.0, -1.0)
-        wrong = jnp.sum(product(W, patterns.T) < limit, dtype=jnp.int32)
+        wrong = jnp.sum(fields(W, patterns) < limit, dtype=jnp.int32)
         return m, memory, W, wrong, t + 1
 
     going = lambda state: (state[3] > 0) & (state[4] < steps) & jnp.all(jnp.isfinite(state[0]))
@@ -137,7 +137,7 @@ def spherical_gradient(
 
 
 @partial(jax.jit, static_argnums=(7,))
-@partial(jax.vmap, in_axes=(0, 0, *(None,) * 6))
+@each_instance(2)
 def _sphere(x, W, margin, unit, eta, momentum, steps, signs: bool):
     N = x.shape[1]
     patterns = as_patterns(x, signs, unit, jnp.float64).x
@@ -145,16 +145,16 @@ def _sphere(x, W, margin, unit, eta, momentum, steps, signs: bool):
     optimizer = optax.sgd(eta, momentum=momentum)
 
     def step(state):
-        W, memory, _, t = state
-        gap = jnp.maximum(margin - patterns @ W, 0.0)
-        change, memory = optimizer.update(-gap @ patterns, memory)
+        W, memory, stability, t = state
+        gap = jnp.maximum(margin - stability, 0.0)
+        change, memory = optimizer.update(-product(gap, patterns), memory)
         W = normal(optax.apply_updates(W, change))
         # the momentum stays tangent to the sphere
         memory = jax.tree.map(lambda v: v - W * (v @ W) / N, memory)
-        return W, memory, jnp.min(patterns @ W, initial=jnp.inf), t + 1
+        return W, memory, fields(W, patterns), t + 1
 
     W = normal(W)
-    going = lambda state: (state[2] < margin) & (state[3] < steps) & jnp.all(jnp.isfinite(state[0]))
-    first = (W, optimizer.init(W), jnp.min(patterns @ W, initial=jnp.inf), jnp.zeros((), jnp.int32))
+    going = lambda state: jnp.any(state[2] < margin) & (state[3] < steps) & jnp.all(jnp.isfinite(state[0]))
+    first = (W, optimizer.init(W), fields(W, patterns), jnp.zeros((), jnp.int32))
     W, _, _, t = jax.lax.while_loop(going, step, first)
     return W, t
