@@ -23,6 +23,7 @@ from replicax.simulation import (
 from replicax.simulation.annealing import LOSSES, coupling_change
 from replicax.simulation.edmc import _metropolis, log_change
 from replicax.simulation.focusing import Schedule, protocol, reinforcement, relaxed, through
+from replicax.simulation.gradient import likelihood, worst
 from replicax.simulation.learning import errors, stabilities
 from replicax.simulation.outcomes import BUDGET, DIVERGED, SOLVED
 from replicax.simulation.statistics import PowerLaw
@@ -31,7 +32,8 @@ from replicax.top.simulate import simulate
 
 @pytest.fixture(scope="module")
 def easy():
-    return perceptron_instances(N=501, alpha=0.5, samples=8, patterns="pm1", key=11)
+    """Instances on which no parameter was chosen."""
+    return perceptron_instances(N=501, alpha=0.5, samples=8, patterns="pm1", key=503)
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +242,18 @@ def test_negative_margins_on_the_sphere():
     assert np.all(stabilities(instances, found.W).min(1) >= -0.5 - 1e-9)
     beyond = perceptron_instances(N=200, alpha=5.5, samples=2, key=1)
     assert not spherical_gradient(beyond, kappa=-0.5, steps=300).solved.any()
+
+
+def test_sam_looks_where_the_loss_is_larger():
+    """L falls towards its point, by rho |grad L| to first order, and not beyond the cube."""
+    instances = perceptron_instances(N=101, alpha=0.5, patterns="pm1", key=4)
+    x = jnp.array(instances.patterns[0] / np.sqrt(101.0))
+    L = lambda m: likelihood(m, x, 0.0)
+    m = jnp.array(np.random.default_rng(0).uniform(-0.5, 0.5, 101))
+    slope = jax.grad(lambda m: -L(m))(m)
+    drop = float(L(m) - L(worst(m, slope, 1e-4)))
+    assert drop == pytest.approx(1e-4 * float(jnp.linalg.norm(slope)), rel=1e-3)
+    assert L(worst(m, slope, 0.5)) < L(m) and jnp.max(jnp.abs(worst(m, slope, 1e3))) == 1.0
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ Stochastic binary weights: W_i independent with means m_i in [-1, 1]; the log-li
 and m climbs it, m <- clip(m + eta grad L, -1, 1); sign m is tested at every step. The norm of m grows to 1 by itself and steers the search
 into dense regions. Baldassi et al., PRL 120 (2018) 268103, arXiv:1710.09825.
 
-SAM takes the gradient at m + rho grad L/|grad L| (Foret et al., arXiv:2010.01412).
+SAM takes the gradient where L is smallest within a distance rho, to first order: at m - rho grad L/|grad L|, cut to [-1, 1]^N because L is
+defined there (Foret et al., arXiv:2010.01412, who minimise -L and cut nothing).
 
 Sphere, Delta >= kappa: momentum steps on (1/2) sum_mu (kappa + eps - Delta_mu)_+^2, projected on |W|^2 = N. The step is 2.7/lam with
 lam = (1 + sqrt(P/N))^2 the largest eigenvalue of X^T X/N (Marchenko-Pastur); above 2 (1 + momentum)/lam it is unstable.
@@ -47,6 +48,11 @@ def small_means(instances: PerceptronInstances, key) -> np.ndarray:
     return np.stack([rng.uniform(-_START, _START, instances.N) for rng in rngs])
 
 
+def worst(m: jax.Array, slope: jax.Array, rho) -> jax.Array:
+    """Where SAM takes its gradient: rho along ``slope``, that of the loss -L, cut to the cube."""
+    return jnp.clip(m + rho * slope / jnp.maximum(jnp.linalg.norm(slope), 1e-30), -1.0, 1.0)
+
+
 def stochastic_weights(
     X,
     y=None,
@@ -82,13 +88,9 @@ def _stochastic(x, m, kappa, T, unit, rate, momentum, rho, steps, signs: bool):
     patterns = as_patterns(x, signs, unit, jnp.float32).x
     limit = (T - 0.5) * unit / np.sqrt(N)
     optimizer = optax.sgd(rate, momentum=momentum)
-    ascent = jax.grad(lambda m: -likelihood(m, patterns, kappa))
-
-    def gradient(m):
-        g = ascent(m)
-        return ascent(jnp.clip(m - rho * g / jnp.maximum(jnp.linalg.norm(g), 1e-30), -1.0, 1.0))
-
-    slope = lambda m: jax.lax.cond(rho > 0.0, gradient, ascent, m)
+    descent = jax.grad(lambda m: -likelihood(m, patterns, kappa))
+    sharp = lambda m: descent(worst(m, descent(m), rho))
+    slope = lambda m: jax.lax.cond(rho > 0.0, sharp, descent, m)
 
     def step(state):
         m, memory, _, _, t = state
