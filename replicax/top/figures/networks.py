@@ -13,6 +13,7 @@ from replicax.simulation.fixed_points import list_fixed_points
 from replicax.simulation.landscape import distances, near, partners, paths
 from replicax.simulation.searches import entropic_greedy, greedy, replicated_dynamics, stochastic_spins
 from replicax.theory.ansatz import LocalEntropy, Pair
+from replicax.theory.dynamic_mean_field import course
 from replicax.theory.fixed_point_pairs import damage_map, violated_between, violated_near
 from replicax.theory.models import RateNetwork, RecurrentNetwork
 from replicax.top.figures import drawn
@@ -72,12 +73,14 @@ def fixed_points(quick: bool = False) -> tuple[Any, Any]:
 
 @drawn("damage-spreading")
 def spreading(quick: bool = False) -> tuple[Any, Any]:
-    """Overlap of two copies after one parallel step against that before: exact map and networks; and its course in time."""
+    """Overlap of two copies after one parallel step against that before: exact map and networks; and its course in time, with the mean field."""
     import xarray as xr
 
     N, samples, steps = (300, 4, 8) if quick else (1000, 8, 12)
     J, q, starts = np.array([0.0, 0.5, 1.0]), np.linspace(-1.0, 1.0, 81), np.linspace(-0.9, 0.9, 7)
     theory = np.stack([np.asarray([float(damage_map(x, j)) for x in q]) for j in J])
+    last_start = float(starts[-1])
+    limits = [course(float(j), steps=steps, q=last_start, paths=4000 if quick else 20000) for j in J]
     instances = network_instances(N=N, samples=samples)
     courses = np.array(
         [[damage_spreading(instances, J_D=j, q=x, steps=steps) for x in starts] for j in map(float, J)]
@@ -88,7 +91,8 @@ def spreading(quick: bool = False) -> tuple[Any, Any]:
         left.plot(courses[k, ..., 0].ravel(), courses[k, ..., 1].ravel(), f"C{k}o", ms=3, alpha=0.6)
         mean = courses[k, -1].mean(0)
         error = courses[k, -1].std(0, ddof=1) / np.sqrt(samples)
-        right.errorbar(np.arange(steps + 1), mean, error, fmt=f"C{k}o-", ms=3, lw=0.8, capsize=2)
+        right.plot(np.arange(steps + 1), limits[k].Q, f"C{k}-", lw=1)
+        right.errorbar(np.arange(steps + 1), mean, error, fmt=f"C{k}o", ms=3, capsize=2)
     left.plot(q, q, "k:", lw=0.8)
     left.set(xlabel="overlap before", ylabel="overlap after one step")
     left.legend()
@@ -96,6 +100,16 @@ def spreading(quick: bool = False) -> tuple[Any, Any]:
     one = dict(units="1")
     data = xr.Dataset(
         {
+            "mean_field": (
+                ("J_D", "step"),
+                np.array([x.Q for x in limits]),
+                dict(definition=f"overlap in time from {last_start:g}, N = inf") | one,
+            ),
+            "mean_field_err": (
+                ("J_D", "step"),
+                np.array([x.Q_err for x in limits]),
+                dict(definition="standard error of mean_field") | one,
+            ),
             "map": (("J_D", "q"), theory, dict(definition="overlap after one step, exact") | one),
             "course": (
                 ("J_D", "start", "sample", "step"),
@@ -358,7 +372,7 @@ def liquid_code(quick: bool = False) -> tuple[Any, Any]:
         title="dynamics, 10% flipped",
         ylim=(-0.05, 1.05),
     )
-    below.plot(line, shannon, "k-", lw=1.2, label="nearest fixed point")
+    below.plot(line, shannon, "k-", lw=1.2, label="no fixed point is nearer")
     dots(below, J, "distance", fmt="C0o", label="input and representation")
     dots(below, J, "d_pair", fmt="C1s", label="two representations, 5%")
     below.set(xlabel="self-coupling $J_D$", ylabel="distance", ylim=(0, 0.35))
