@@ -224,11 +224,18 @@ class LocalEntropy(Ansatz):
         words=("star",),
         doc="number of replicas; star: the y with S_E = 0",
     )
-    ensemble: str = choice("replicas", "reference", doc="which points are constrained to be close")
+    ensemble: str = choice(
+        "replicas", "reference", "constrained", doc="what is close: replicas, or they and any reference, or one that is a solution"
+    )
+    kappa_ref: Number | None = parameter(
+        None, doc="margin of the reference, ensemble = constrained (default: that of the model)"
+    )
 
     def __check_init__(self) -> None:
         if (self.d is None) == (self.q1 is None):
             raise ValueError("d, q1: give exactly one of them")
+        if self.kappa_ref is not None and self.ensemble != "constrained":
+            raise ValueError(f"kappa_ref = {self.kappa_ref}: the margin of a reference with ensemble = constrained")
         for name, value, edge in (("q1", self.q1, (0.0, 1.0)), ("d", self.d, (0.5,))):
             if (
                 value is not None

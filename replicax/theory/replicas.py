@@ -21,6 +21,7 @@ from jax import Array, lax
 
 from replicax.numerics.special import binary_entropy
 from replicax.theory.ansatz import LocalEntropy, poses, require
+from replicax.theory.constrained import Constrained
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
 from replicax.theory.perceptron import TINY, Bipartite
@@ -212,8 +213,16 @@ def replicas(model: Any, ansatz: LocalEntropy) -> tuple[Problem, ...]:
         if ansatz.y is INFINITE and problem.labels is None:
             return (problem, FreeBall(model, control, ansatz.scale))
     elif model.prior.norm == "unit" and model.prior.even and getattr(model, "labels", "random") == "random":
-        problem = AnyReference(model, y, control, "q1" if ansatz.d is None else "S")
-        if ansatz.y is INFINITE and ansatz.d is not None:
+        by = "q1" if ansatz.d is None else "S"
+        if ansatz.ensemble == "constrained":
+            if ansatz.y is INFINITE and model.beta is not INFINITE:
+                raise ValueError(f"beta = {model.beta}: y = inf around a solution is known for beta = inf")
+            kappa = model.kappa if ansatz.kappa_ref is None else ansatz.kappa_ref
+            reference = eqx.tree_at(lambda m: m.kappa, model, jnp.asarray(kappa, float))
+            problem = Constrained(model, y, control, by, reference)
+        else:
+            problem = AnyReference(model, y, control, by)
+        if ansatz.y is INFINITE and ansatz.d is not None and ansatz.ensemble == "reference":
             return (problem, Displaced(model, (0.0,), control))
     else:
         raise ValueError(f"ensemble = {ansatz.ensemble!r}: known for binary weights and random labels")
