@@ -56,7 +56,7 @@ def test_many_replicas():
 
 
 def test_the_margin_of_a_reference_needs_one():
-    with pytest.raises(ValueError, match="kappa_ref = 0.1"):
+    with pytest.raises(ValueError, match=r"kappa_ref = 0\.1"):
         rx.LocalEntropy(d=0.1, kappa_ref=0.1)
     with pytest.raises(ValueError, match="beta = 2"):
         rx.solve(rx.BinaryPerceptron(alpha=0.5, beta=2.0), around(d=0.1))

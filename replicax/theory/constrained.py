@@ -14,11 +14,12 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from replicax.numerics.quadrature import RANGE, gaussian_rule
+from replicax.numerics.roots import newton
 from replicax.numerics.special import H, log_2cosh
-from replicax.theory.free_entropy import State
+from replicax.theory.free_entropy import FAR, State
 from replicax.theory.perceptron import TINY
 from replicax.theory.reference import AnyReference, Asked, Sides
 from replicax.vocabulary.levels import Level, Terminal, peak, tower
@@ -27,6 +28,8 @@ from replicax.vocabulary.levels import Level, Terminal, peak, tower
 _NO_SPREAD = 1e-13
 #: added to both sides of the equation of that variance before their logarithms are compared
 _NOTHING = 1e-4
+#: coordinates of a pull that is hardly felt
+_WEAK = (-4.0, -4.0)
 #: three nested integrals with so many times the square root of n nodes each
 _THIN = 6.0
 #: where the Gaussian of the second one ends (4e-14 outside)
@@ -62,6 +65,17 @@ class Constrained(AnyReference):
     largest_block: ClassVar[int] = 1
     size: ClassVar[int] = 5
     more: ClassVar[tuple[float, ...]] = (-1.5, -1.0)
+
+    def starts(self) -> tuple[Array, ...]:
+        """Around any reference at first, which then begins to feel the patterns; then as there."""
+        n, seeds = self.nodes // 4, super().starts()
+        free = AnyReference(self.model, self.y, self.control, self.by)
+        residual = lambda x: free.state(x, n).residual
+        root = newton(residual, jnp.stack(free.starts()), tol=1e-6, limit=FAR)
+        step = lambda _, x: x.at[3:].add(-0.6 * self.state(x, n).residual[3:])
+        felt = lax.fori_loop(0, 8, step, jnp.append(root.x, jnp.asarray(_WEAK)))
+        fine = root.converged & jnp.all(jnp.isfinite(felt))
+        return (lax.stop_gradient(jnp.where(fine, felt, seeds[0])), *seeds)
 
     @property
     def _unit(self) -> Array:
@@ -142,7 +156,7 @@ class Constrained(AnyReference):
         one = lambda f, at: jax.jvp(f, (at,), (jnp.ones_like(at),))
         (value, g), (value_planted, b) = one(own, near), one(planted, far)
         exponent = y * value + value_planted + third.log_weights
-        top = jax.lax.stop_gradient(jnp.max(exponent, -1))
+        top = lax.stop_gradient(jnp.max(exponent, -1))
         share = jnp.exp(exponent - top[..., None])
         total = jnp.sum(share, -1)
         inside = lambda a: jnp.sum(share * a, -1) / total

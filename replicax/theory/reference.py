@@ -139,7 +139,8 @@ class AnyReference(Followed):
     def _sides(self, lean: Array, pull: Any, n: int) -> Sides:
         """W~ in a field y lean (y = inf: it takes the sign of z > 0)."""
         if self.frozen:
-            return Sides(jnp.ones_like(lean), *(jnp.zeros_like(lean),) * 3, lean)
+            nothing = jnp.zeros_like(lean)
+            return Sides(jnp.ones_like(lean), nothing, nothing, nothing, lean)
         u = self.y * lean
         ahead, behind = jax.nn.sigmoid(2.0 * u), jax.nn.sigmoid(-2.0 * u)
         return Sides(ahead, behind, 4.0 * ahead * behind, jnp.zeros_like(u), log_2cosh(u) / self.y)
