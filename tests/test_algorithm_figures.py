@@ -42,3 +42,20 @@ def test_solution_stabilities(tmp_path):
     assert np.all(data["P_sphere_gradient_wide"].values[:3] == 0.0)
     for name in ("rbp", "fbp", "stochastic_weights"):
         assert data[f"P_binary_{name}"].values[0] < 0.5 * data["P_binary_theory"].values[0]
+
+
+@pytest.mark.slow
+def test_edmc_scaling(tmp_path):
+    """Messages are swept ~N times for a solution, N^3 operations; annealing of a fixed length fails as N grows."""
+    image, table = figure("edmc-scaling", tmp_path, quick=True)
+    data = xr.load_dataset(table)
+    assert image.stat().st_size > 1e4 and np.all(data["solved"][:2] == 1.0)
+    assert float(data["solved"][2, -1]) < 1.0 and float(data["solved"][2, 0]) == 1.0
+    for name, bounds in (("proposals", (1.1, 1.7)), ("operations", (2.7, 3.4))):
+        estimate, low, high = data[f"exponent_{name}"].values[0]
+        assert bounds[0] < low < estimate < high < bounds[1]
+    # a line through the means of all sizes, by hand
+    x, y = np.log(data["N"].values), np.log(data["operations"].values[1])
+    assert np.polyfit(x, y, 1)[0] == pytest.approx(float(data["exponent_operations"][1, 0]), abs=0.15)
+    # dear proposals, few of them
+    assert np.all(data["proposals"][0] < 0.1 * data["proposals"][2])

@@ -18,7 +18,16 @@ def test_sources_exist_and_are_used():
         rx.RandomFeaturesERM,
         rx.RandomFeatures,
     )
-    ansaetze = (rx.RS, rx.Frozen, rx.OneRSB, rx.KRSB, rx.FranzParisi, rx.Pair, rx.Interpolation, rx.LocalEntropy)
+    ansaetze = (
+        rx.RS,
+        rx.Frozen,
+        rx.OneRSB,
+        rx.KRSB,
+        rx.FranzParisi,
+        rx.Pair,
+        rx.Interpolation,
+        rx.LocalEntropy,
+    )
     named = {key for thing in (*models, *ansaetze) for key in thing.sources}
     assert named == set(PAPERS)
 

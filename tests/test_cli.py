@@ -559,6 +559,14 @@ def test_figure(replicax, monkeypatch, tmp_path):
     assert replicax("figure", "two", "--quick", "-o", "plots")[:2] == (0, "two\n")
     assert replicax("figure", "all")[:2] == (0, "one\ntwo\n")
     assert called == [("two", "plots", True), ("one", ".", False), ("two", ".", False)]
+
+    def missing(name, folder, quick):
+        if name == "one":
+            raise ValueError("a package is missing")
+        return [name]
+
+    monkeypatch.setattr(figures, "figure", missing)
+    assert replicax("figure", "all") == (2, "two\n", "replicax: one: a package is missing\n")
     (tmp_path / "file").write_text("")
     code, _, err = replicax("figure", "one", "-o", "file")
     assert code == 2 and "file is not a folder" in err

@@ -62,7 +62,9 @@ def test_gardner_line():
     assert line.status.tolist() == ["ok"] * 4 + ["no solution"]
     assert np.all(line.q1[:4] > line.q0[:4]) and np.all((line.m[:4] > 0) & (line.m[:4] < 1))
     dat = rx.threshold(Sphere(kappa=kappa[:3]), "dat").value
-    assert np.all(line.value[:3] > dat) and np.all(line.value[:4] < rx.threshold(Sphere(kappa=kappa[:4]), "capacity").value)
+    assert np.all(line.value[:3] > dat) and np.all(
+        line.value[:4] < rx.threshold(Sphere(kappa=kappa[:4]), "capacity").value
+    )
 
 
 def test_the_threshold_moves_with_the_margin():

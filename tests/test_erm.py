@@ -164,7 +164,9 @@ def test_separable_patterns(alpha_D, tau2, capacity):
     """Candes & Sur: the least over b of E (Z - b U)_+^2, minimised by hand."""
     assert float(explained(ERM(alpha=1.0, alpha_D=alpha_D))) == pytest.approx(tau2, abs=1e-6)
     u = np.linspace(-9, 9, 2001)
-    density = 2 * np.exp(-u * u / 2) / np.sqrt(2 * np.pi) * ndtr(np.sqrt(tau2 / (1 - tau2)) * u) * (u[1] - u[0])
+    density = (
+        2 * np.exp(-u * u / 2) / np.sqrt(2 * np.pi) * ndtr(np.sqrt(tau2 / (1 - tau2)) * u) * (u[1] - u[0])
+    )
     tail = lambda m: (1 + m * m) * ndtr(-m) - m * np.exp(-m * m / 2) / np.sqrt(2 * np.pi)
     least = optimize.minimize_scalar(lambda b: density @ tail(b * u), bounds=(0, 20), method="bounded").fun
     assert 1 / least == pytest.approx(capacity, abs=1e-5)
@@ -188,7 +190,9 @@ def test_largest_margin_is_the_limit_of_weak_penalties():
     at = dict(alpha=1.0, alpha_D=0.5, rho=0.8)
     margin = rx.solve(ERM(loss="margin", **at))
     for loss, distance in (("hinge", 1e-6), ("logistic", 2e-2)):
-        assert float(rx.solve(ERM(loss=loss, lam=1e-8, **at)).test) == pytest.approx(float(margin.test), abs=distance)
+        assert float(rx.solve(ERM(loss=loss, lam=1e-8, **at)).test) == pytest.approx(
+            float(margin.test), abs=distance
+        )
 
 
 @pytest.mark.parametrize(
@@ -230,7 +234,9 @@ def test_envelopes_against_the_general_solver(name, V):
     np.testing.assert_allclose(ours.curvature, general.curvature, rtol=1e-7, atol=1e-12)
     np.testing.assert_allclose(ours.value, general.value, rtol=1e-9, atol=1e-12)
     step = 1e-4
-    slope = (loss.moreau(h + step, jnp.asarray(V)).score - loss.moreau(h - step, jnp.asarray(V)).score) / (2 * step)
+    slope = (loss.moreau(h + step, jnp.asarray(V)).score - loss.moreau(h - step, jnp.asarray(V)).score) / (
+        2 * step
+    )
     np.testing.assert_allclose(ours.curvature, slope, atol=1e-6)
     np.testing.assert_allclose(ours.score, (ours.point - h) / V, rtol=1e-6, atol=1e-9)
 
@@ -309,9 +315,7 @@ def test_regression_columns():
     model = ERM(alpha=1.0, alpha_T=2.0, lam=0.1, loss="hinge")
     found = simulate(model, "regression", N=30, samples=4, tests=200)
     assert set(found) == {"test", "eps", "train_error", "energy", "Q", "M", "q", "solved"}
-    again = regression(
-        N=30, alpha=1.0, alpha_T=2.0, lam=0.1, loss="hinge", samples=4, tests=200
-    )
+    again = regression(N=30, alpha=1.0, alpha_T=2.0, lam=0.1, loss="hinge", samples=4, tests=200)
     assert found["Q"].mean == again["Q"].mean and found["solved"].mean == 1.0
     beyond = simulate(ERM(alpha=4.0, alpha_D=0.5, loss="margin"), "regression", N=40, samples=3)
     assert beyond["solved"].mean == 0.0 and np.isnan(beyond["test"].mean)
@@ -358,7 +362,9 @@ def test_orthogonal_features():
 
 def test_command_line(tmp_path, capsys):
     points = tmp_path / "points.csv"
-    points.write_text("alpha,alpha_D,alpha_T,lam,loss\n1.0,0.5,,,margin\n1.0,,2.0,,margin\n9.0,0.5,,,margin\n")
+    points.write_text(
+        "alpha,alpha_D,alpha_T,lam,loss\n1.0,0.5,,,margin\n1.0,,2.0,,margin\n9.0,0.5,,,margin\n"
+    )
     out = tmp_path / "out.csv"
     assert cli.main(["solve", "random-features-erm", "--points", str(points), "-o", str(out)]) == 3
     rows = out.read_text().splitlines()

@@ -84,7 +84,9 @@ def test_next_to_the_typical_distance():
     away = np.array([0.0, 1e-6, -1e-6, 1e-5, 1e-4])
     solution = rx.solve(model, rx.FranzParisi(d=0.5 * (1.0 - float(typical.order.q)) + away))
     assert np.all(solution.converged)
-    np.testing.assert_allclose(solution.entropy - typical.phi, 0.5 * solution.slope * away, rtol=1e-3, atol=2e-14)
+    np.testing.assert_allclose(
+        solution.entropy - typical.phi, 0.5 * solution.slope * away, rtol=1e-3, atol=2e-14
+    )
 
 
 def test_bad_arguments():

@@ -36,7 +36,10 @@ def by_hand(alpha, kappa, reference, q, S, q1, t):
     spread = np.sqrt(max(q1 - t * t / q - b * b / (1 - q), 0.0))
     h = (t / np.sqrt(q) * z[:, None] + b / np.sqrt(1 - q) * y)[..., None] + spread * x
     energetic = np.einsum("i,ij,k,ijk->", weight(z), wy, weight(x), log_ndtr((h - kappa) / np.sqrt(rest)))
-    return 0.5 * (np.log(rest) + (q1 - b * b * (1 - 2 * q) / (1 - q) ** 2 - 2 * b * t / (1 - q)) / rest) + alpha * energetic
+    return (
+        0.5 * (np.log(rest) + (q1 - b * b * (1 - 2 * q) / (1 - q) ** 2 - 2 * b * t / (1 - q)) / rest)
+        + alpha * energetic
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,4 +72,6 @@ def test_identities(solved):
 
 
 def test_what_is_flagged(solved):
-    assert list(solved.status[-2:]) == ["no reference", "unstable (replicon)"] and np.isnan(solved.entropy[-2])
+    assert list(solved.status[-2:]) == ["no reference", "unstable (replicon)"] and np.isnan(
+        solved.entropy[-2]
+    )

@@ -14,7 +14,9 @@ Sphere = rx.SphericalPerceptron
 def test_the_scaled_tail_against_mpmath():
     mp = pytest.importorskip("mpmath")
     x = np.outer([0.01, 0.5, 3.0, 30.0], np.exp(1j * np.deg2rad([0, 50, 89, 95, 125]))).ravel()
-    wanted = [complex(mp.sqrt(mp.pi / 2) * mp.exp(mp.mpc(z) ** 2 / 2) * mp.erfc(mp.mpc(z) / mp.sqrt(2))) for z in x]
+    wanted = [
+        complex(mp.sqrt(mp.pi / 2) * mp.exp(mp.mpc(z) ** 2 / 2) * mp.erfc(mp.mpc(z) / mp.sqrt(2))) for z in x
+    ]
     np.testing.assert_allclose(np.exp(np.asarray(log_scaled_tail(x))), wanted, rtol=1e-12)
 
 
@@ -57,7 +59,10 @@ def test_two_routes_to_the_midpoint(points):
     """The joint law of two solutions, and the contour integral for y = 2; at equal margins p = q.  Public figures at the first three."""
     alpha, kappa = points
     model = Sphere(alpha=alpha, kappa=kappa)
-    pair, contour = rx.solve(model, rx.Interpolation(gamma=0.5, kappa_ref=kappa)), rx.solve(model, rx.Interpolation())
+    pair, contour = (
+        rx.solve(model, rx.Interpolation(gamma=0.5, kappa_ref=kappa)),
+        rx.solve(model, rx.Interpolation()),
+    )
     np.testing.assert_allclose(pair.train_error, contour.train_error, atol=3e-10)
     np.testing.assert_allclose(pair.order.p, pair.order.q, atol=1e-10)
     np.testing.assert_allclose(pair.train_error[:3], [0.0100290203, 0.0070707437, 0.0155060748], atol=1e-9)
@@ -74,7 +79,11 @@ def test_many_solutions_end_in_the_barycentre(points):
 
 
 def test_convex_solutions_have_no_barrier():
-    for ansatz in (rx.Interpolation(), rx.Interpolation(y=np.inf), rx.Interpolation(gamma=0.3, kappa_ref=0.2)):
+    for ansatz in (
+        rx.Interpolation(),
+        rx.Interpolation(y=np.inf),
+        rx.Interpolation(gamma=0.3, kappa_ref=0.2),
+    ):
         solution = rx.solve(Sphere(alpha=[1.0, 3.0], kappa=[0.1, 0.1]), ansatz)
         assert solution.status.tolist() == ["ok", "no solution"] and float(solution.train_error[0]) == 0.0
 
@@ -111,7 +120,11 @@ def test_star_shape():
     np.testing.assert_allclose(line.value[:2], kappa[:2] * line.p[:2], atol=1e-12)
     assert line.status.tolist() == ["ok", "ok", "no solution", "ok"]
     errors = [
-        float(rx.solve(Sphere(alpha=1.0, kappa=-0.5), rx.Interpolation(kappa_ref=float(line.value[0]) + e)).train_error)
+        float(
+            rx.solve(
+                Sphere(alpha=1.0, kappa=-0.5), rx.Interpolation(kappa_ref=float(line.value[0]) + e)
+            ).train_error
+        )
         for e in (1e-3, -1e-2)
     ]
     assert errors[0] == 0.0 and errors[1] >= 0.0

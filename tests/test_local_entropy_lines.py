@@ -38,7 +38,8 @@ def test_reconnection():
     assert bool(line.converged) and abs(line.value - 0.7665) < 6e-4
     alpha, d = np.array([[0.997], [1.003]]) * line.value, np.array([[0.85, 1.15]]) * line.d
     curve = rx.solve(
-        rx.BinaryPerceptron(alpha=alpha), rx.LocalEntropy(d=np.tile(d, (2, 1)), y="star", ensemble="reference")
+        rx.BinaryPerceptron(alpha=alpha),
+        rx.LocalEntropy(d=np.tile(d, (2, 1)), y="star", ensemble="reference"),
     )
     assert np.all(curve.converged)
     change = np.diff(curve.order.q1, axis=1)[:, 0]

@@ -31,8 +31,10 @@ def test_pairs_against_scipy():
 def test_pairs_of_other_networks_are_refused():
     with pytest.raises(ValueError, match="eta"):
         rx.solve(rx.RecurrentNetwork(J_D=0.3, eta=0.2), rx.Pair(d=0.1))
+    with pytest.raises(ValueError, match="couplings = pm1"):
+        rx.solve(rx.RecurrentNetwork(J_D=0.3, N=10, couplings="pm1"), rx.Pair(d=0.1))
     with pytest.raises(ValueError, match="N: "):
-        rx.solve(rx.RecurrentNetwork(J_D=0.3, N=10), rx.Pair(d=0.1))
+        rx.threshold(rx.RecurrentNetwork(J_D=0.3, N=10), "d-iso")
     with pytest.raises(ValueError, match="d is missing"):
         rx.Pair()
 

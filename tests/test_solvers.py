@@ -1,10 +1,13 @@
 """Solvers: success rates of published and measured tables, identities between them, honest ends."""
 
 import math
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import linregress
 
 import replicax as rx
 from replicax.simulation import (
@@ -18,15 +21,19 @@ from replicax.simulation import (
     stochastic_weights,
 )
 from replicax.simulation.annealing import LOSSES, coupling_change
+from replicax.simulation.edmc import _metropolis, log_change
 from replicax.simulation.focusing import Schedule, protocol, reinforcement, relaxed, through
+from replicax.simulation.gradient import likelihood, worst
 from replicax.simulation.learning import errors, stabilities
 from replicax.simulation.outcomes import BUDGET, DIVERGED, SOLVED
+from replicax.simulation.statistics import PowerLaw
 from replicax.top.simulate import simulate
 
 
 @pytest.fixture(scope="module")
 def easy():
-    return perceptron_instances(N=501, alpha=0.5, samples=8, patterns="pm1", key=11)
+    """Instances on which no parameter was chosen."""
+    return perceptron_instances(N=501, alpha=0.5, samples=8, patterns="pm1", key=503)
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +147,84 @@ def test_losses():
 def test_edmc_flips_a_quarter_of_the_weights():
     """Greedy: about 0.26 N flips at alpha = 0.3 (measured medians 20 at N = 101)."""
     instances = perceptron_instances(N=101, alpha=0.3, samples=6, patterns="pm1", key=1)
-    found, sweeps = edmc(instances)
-    assert found.solved.all() and 10 <= np.median(found.steps) <= 30 and 50 < np.median(sweeps) < 400
+    found = edmc(instances)
+    assert found.solved.all() and 10 <= np.median(found.steps) <= 30
+    assert 50 < np.median(found.counts["sweeps"]) < 400
+
+
+def test_change_of_the_local_entropy_is_exact():
+    """All 2^11 weights: log sum over solutions of exp(gamma W.W') before and after the flip of each weight."""
+    every = 2.0 * ((np.arange(2**11)[:, None] >> np.arange(11)) & 1) - 1.0
+    X = perceptron_instances(N=11, alpha=0.4, patterns="pm1", key=3).patterns[0]
+    solutions = every[np.all(every @ X.T > 0, 1)]
+    W, gamma = every[77], 0.7
+    F = lambda W: np.log(np.exp(gamma * solutions @ W).sum())
+    weight = np.exp(gamma * solutions @ W)
+    m = weight @ solutions / weight.sum()
+    wanted = [F(W * np.where(np.arange(11) == i, -1.0, 1.0)) - F(W) for i in range(11)]
+    np.testing.assert_allclose(log_change(W, m, gamma), wanted, rtol=1e-12)
+    # saturated: the smallest change possible, without cancellation
+    np.testing.assert_allclose(log_change(jnp.ones(1), jnp.ones(1), 20.0), -40.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_waiting_times_are_those_of_metropolis(temperature):
+    """Against proposals made one by one: rejections, their mean number, and which weight is flipped."""
+    gain = np.array([-0.9, -3.0, 0.4, -2.0, -math.inf, 0.0, -2.5, -0.5])
+    N, runs = len(gain), 20_000
+    rng = np.random.default_rng(1)
+    probability = np.where(gain > 0, 1.0, np.exp(gain / temperature) if temperature else 0.0)
+    proposals = rng.integers(0, N, (runs, N))
+    accepted = rng.random((runs, N)) < probability[proposals]
+    flipped = accepted.any(1)
+    first = accepted.argmax(1)
+    wanted = flipped.mean(), np.where(flipped, first + 1.0, N).mean()
+    chosen, flip, looked = jax.vmap(partial(_metropolis, jnp.array(gain), temperature))(
+        jax.random.split(jax.random.key(0), runs)
+    )
+    assert np.mean(flip) == pytest.approx(wanted[0], abs=4 * math.sqrt(0.5 / runs))
+    assert np.mean(looked) == pytest.approx(wanted[1], abs=4 * float(np.std(looked)) * math.sqrt(2 / runs))
+    sites = np.bincount(np.asarray(chosen)[np.asarray(flip)], minlength=N) / runs
+    theirs = np.bincount(proposals[np.arange(runs), first][flipped], minlength=N) / runs
+    np.testing.assert_allclose(sites, theirs, atol=4 * math.sqrt(0.5 / runs))
+    assert sites[4] == 0.0
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.05])
+def test_edmc_by_metropolis(temperature):
+    """alpha = 0.3, N = 101: solved as by greedy flips, with far fewer weights looked at than N a flip."""
+    instances = perceptron_instances(N=101, alpha=0.3, samples=6, patterns="pm1", key=2)
+    found = edmc(instances, moves="metropolis", temperature=temperature)
+    assert found.solved.sum() >= 5
+    assert np.all(found.counts["proposals"] >= found.steps) and np.all(
+        found.counts["proposals"] < 101 * found.steps
+    )
+    table = simulate(
+        rx.BinaryPerceptron(alpha=0.3), "edmc", N=101, samples=4, moves="metropolis", temperature=temperature
+    ).table()
+    assert table["solved"] >= 0.75 and table["proposals"] > table["steps"]
+    lost = edmc(
+        perceptron_instances(N=51, alpha=1.6, samples=2, patterns="pm1"),
+        moves="metropolis",
+        temperature=temperature,
+    )
+    assert set(lost.outcome) <= {BUDGET, DIVERGED}
+
+
+@pytest.mark.parametrize("name", ["bp", "gamp", "rbp", "max-sum", "sbpi", "cpr", "edmc", "replicated-sgd"])
+def test_without_patterns(name):
+    """alpha = 0: all weights are solutions."""
+    table = simulate(rx.BinaryPerceptron(alpha=0.0), name, N=11, samples=2).table()
+    if name in ("bp", "gamp"):
+        assert table["phi"] == pytest.approx(math.log(2.0), abs=1e-12)
+    else:
+        assert table["solved"] == 1.0 and table["energy"] == 0.0
+
+
+def test_sphere_without_patterns():
+    sphere = rx.SphericalPerceptron(alpha=0.0, kappa=-0.5)
+    assert simulate(sphere, "relaxation", N=11, samples=2).table()["solved"] == 1.0
+    assert simulate(sphere, "gamp", N=11, samples=2).table()["phi"] == pytest.approx(0.0, abs=1e-12)
 
 
 @pytest.mark.slow
@@ -159,6 +242,18 @@ def test_negative_margins_on_the_sphere():
     assert np.all(stabilities(instances, found.W).min(1) >= -0.5 - 1e-9)
     beyond = perceptron_instances(N=200, alpha=5.5, samples=2, key=1)
     assert not spherical_gradient(beyond, kappa=-0.5, steps=300).solved.any()
+
+
+def test_sam_looks_where_the_loss_is_larger():
+    """L falls towards its point, by rho |grad L| to first order, and not beyond the cube."""
+    instances = perceptron_instances(N=101, alpha=0.5, patterns="pm1", key=4)
+    x = jnp.array(instances.patterns[0] / np.sqrt(101.0))
+    L = lambda m: likelihood(m, x, 0.0)
+    m = jnp.array(np.random.default_rng(0).uniform(-0.5, 0.5, 101))
+    slope = jax.grad(lambda m: -L(m))(m)
+    drop = float(L(m) - L(worst(m, slope, 1e-4)))
+    assert drop == pytest.approx(1e-4 * float(jnp.linalg.norm(slope)), rel=1e-3)
+    assert L(worst(m, slope, 0.5)) < L(m) and jnp.max(jnp.abs(worst(m, slope, 1e3))) == 1.0
 
 
 @pytest.mark.slow
@@ -185,6 +280,8 @@ def test_success_rates_of_the_tables():
         (lambda: annealing(np.ones((3, 5), int), loss="log"), "loss = 'log'"),
         (lambda: annealing(np.ones((3, 5), int), replicas=0), "replicas = 0"),
         (lambda: edmc(np.ones((3, 5), int), gammas=[1.0, 0.5]), "gammas"),
+        (lambda: edmc(np.ones((3, 5), int), moves="best"), "moves = 'best'"),
+        (lambda: edmc(np.ones((3, 5), int), temperature=1.0), "temperature = 1 is not allowed"),
         (lambda: stochastic_weights(np.ones((3, 5), int), steps=0), "steps = 0"),
         (lambda: simulate(rx.BinaryPerceptron(alpha=0.3, beta=1.0), "rbp"), "beta = 1 is not allowed"),
         (lambda: simulate(rx.BinaryPerceptron(alpha=0.3, kappa=0.5), "sbpi"), "kappa = 0.5"),
@@ -205,3 +302,18 @@ def test_local_entropy_by_name():
     assert np.all(np.diff(d) < 0) and np.all(np.diff(S) < 0) and np.all(S > 0)
     with pytest.raises(ValueError, match="around = 'teacher'"):
         simulate(model, "gamp", N=101, samples=1, local_entropy=True, around="teacher")
+
+
+def test_power_laws():
+    """The interval at 95 percent covers the exponent in 95 of 100 fits, and it is that of scipy."""
+    rng = np.random.default_rng(8)
+    x = np.repeat([10.0, 20.0, 50.0, 90.0], 3)
+    y = 3.0 * x**1.7 * np.exp(0.2 * rng.standard_normal((400, 12)))
+    laws = [PowerLaw.fit(x, row) for row in y]
+    assert 0.92 < np.mean([law.low < 1.7 < law.high for law in laws]) < 0.98
+    theirs = linregress(np.log(x), np.log(y[0]))
+    assert laws[0].exponent.mean == pytest.approx(theirs.slope, rel=1e-12)
+    assert laws[0].exponent.error == pytest.approx(theirs.stderr, rel=1e-12)
+    np.testing.assert_allclose(PowerLaw.fit(x, 3.0 * x**1.7)([7.0]), 3.0 * 7.0**1.7, rtol=1e-12)
+    with pytest.raises(ValueError, match="2 runs"):
+        PowerLaw.fit([1.0, 2.0], [1.0, 2.0])

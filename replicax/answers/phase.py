@@ -34,7 +34,9 @@ def phase(alpha: ArrayLike, kappa: ArrayLike) -> Any:
 
 def _glassy(alpha: np.ndarray, model: SphericalPerceptron) -> np.ndarray:
     names = ("dat", "dynamical", "kauzmann", "gardner")
-    lines = {name: threshold(model, name) for name in names} | dict(jamming=threshold(model, "jamming", k=np.inf))
+    lines = {name: threshold(model, name) for name in names} | dict(
+        jamming=threshold(model, "jamming", k=np.inf)
+    )
     value = {name: np.asarray(line.value) for name, line in lines.items()}
     discontinuous, stepwise = (np.isfinite(value[name]) for name in ("dynamical", "gardner"))
     first = np.where(discontinuous, value["dynamical"], value["dat"])

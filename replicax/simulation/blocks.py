@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,3 +30,22 @@ def in_blocks(function: Callable, arrays: tuple[np.ndarray, ...], size: int) -> 
     with ThreadPoolExecutor(_THREADS) as threads:
         results = [first, *threads.map(run, range(size, samples, size))]
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:samples], *results)
+
+
+def each_instance(count: int) -> Callable[[Callable], Callable]:
+    """Map a function over the leading entries of its first ``count`` arguments; the others are shared.
+
+    On a CPU one instance after another: batches of products of a vector with its own matrix are compiled to slow loops, and each
+    instance ends at its own last step. Elsewhere all side by side.
+    """
+
+    def mapped(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def run(*args):
+            arrays, shared = args[:count], args[count:]
+            one = lambda rows: function(*rows, *shared)
+            return jax.lax.map(one, arrays) if jax.default_backend() == "cpu" else jax.vmap(one)(arrays)
+
+        return run
+
+    return mapped

@@ -70,7 +70,7 @@ def _run(x, field, channel, unit, damping, tol, iterations: int):
         u, _, t = state
         m = cavity(u)
         new = messages(m)
-        residual = jnp.max(jnp.abs(cavity(new) - m))
+        residual = jnp.max(jnp.abs(cavity(new) - m), initial=0.0)
         return (1.0 - damping) * new + damping * u, jnp.where(jnp.isnan(residual), jnp.inf, residual), t + 1
 
     def cavity(u):
@@ -88,7 +88,9 @@ def _run(x, field, channel, unit, damping, tol, iterations: int):
     edges = jnp.sum(log_2cosh(h)[None, :] - log_2cosh(h_cavity) - log_2cosh(u))
     phi = (jnp.sum(channel.value(om, V)) + sites - edges) / N
     energy = jnp.sum(channel.energy(om, V)) / N
-    outcome = jnp.where(residual <= tol, jnp.where(jnp.min(V) < FLOOR_VARIANCE, FLOOR, CONVERGED), BUDGET)
+    outcome = jnp.where(
+        residual <= tol, jnp.where(jnp.min(V, initial=1.0) < FLOOR_VARIANCE, FLOOR, CONVERGED), BUDGET
+    )
     outcome = jnp.where(jnp.isfinite(residual), outcome, DIVERGED)
     known = lambda value: jnp.where(outcome == CONVERGED, value, jnp.nan)
     return known(phi), known(energy), known(jnp.mean(m**2)), m, residual, t, outcome

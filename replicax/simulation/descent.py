@@ -26,9 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from .arguments import integer, real
-from .blocks import in_blocks
+from .blocks import each_instance, in_blocks
 from .constraints import threshold
-from .gamp import as_patterns, product
+from .gamp import as_patterns, fields
 from .gradient import likelihood, small_means
 from .instances import sample_seeds
 from .learning import Solutions, binary_solutions, is_signs, learnable
@@ -68,7 +68,7 @@ def entropy_sgd(
 
 
 @partial(jax.jit, static_argnums=(10, 11))
-@partial(jax.vmap, in_axes=(0, 0, 0, *(None,) * 9))
+@each_instance(3)
 def _entropy_sgd(x, m, key, gamma, kappa, T, unit, rate, pull, noise, inner: int, signs: bool):
     P, N = x.shape
     patterns = as_patterns(x, signs, unit, jnp.float32).x
@@ -89,7 +89,7 @@ def _entropy_sgd(x, m, key, gamma, kappa, T, unit, rate, pull, noise, inner: int
         (_, mu), _ = jax.lax.scan(langevin, (m, m), kicks)
         m = m + pull * (mu - m)
         W = jnp.where(m >= 0.0, 1.0, -1.0)
-        return m, W, jnp.sum(product(W, patterns.T) < limit, dtype=jnp.int32), t + 1
+        return m, W, jnp.sum(fields(W, patterns) < limit, dtype=jnp.int32), t + 1
 
     going = lambda state: (state[2] > 0) & (state[3] < gamma.shape[0]) & jnp.all(jnp.isfinite(state[0]))
     zero = jnp.zeros((), jnp.int32)
@@ -131,12 +131,13 @@ def replicated_sgd(
 
 
 @partial(jax.jit, static_argnums=(9, 10, 11, 12))
-@partial(jax.vmap, in_axes=(0, 0, *(None,) * 11))
+@each_instance(2)
 def _replicated_sgd(x, key, first, rise, kappa, T, unit, rate, lam, y: int, epochs, batch: int, signs: bool):
     """State: h (y, N)."""
     P, N = x.shape
     patterns = as_patterns(x, signs, unit, jnp.float32).x
     limit = (T - 0.5) * unit / np.sqrt(N)
+    padded = jnp.pad(patterns, ((0, 1), (0, 0)))
     batches = -(-P // batch)
     sign = lambda h: jnp.where(h >= 0.0, 1.0, -1.0)
     begin, orders = jax.random.split(jax.random.wrap_key_data(key))
@@ -147,20 +148,19 @@ def _replicated_sgd(x, key, first, rise, kappa, T, unit, rate, lam, y: int, epoc
 
         def minibatch(h, chosen):
             W = sign(h)
-            rows = patterns[chosen].astype(h.dtype)  # (y, batch, N)
-            gap = kappa - jnp.einsum("abi,ai->ab", rows, W)
-            # the last minibatch of an epoch may be short: its places beyond P count nothing
-            push = jnp.where(chosen < P, jax.nn.sigmoid(2.0 * gap), 0.0)
+            # (y, batch, N); the last minibatch of an epoch may be short: its places beyond P hold zeros
+            rows = padded[chosen].astype(h.dtype)
+            push = jax.nn.sigmoid(2.0 * (kappa - jnp.einsum("abi,ai->ab", rows, W)))
             centre = jnp.tanh(gamma * jnp.sum(W, 0))
             return h + rate * jnp.einsum("abi,ab->ai", rows, push) + lam * (centre[None] - W), None
 
         shuffled = jax.vmap(lambda k: jax.random.permutation(k, P))(
             jax.random.split(jax.random.fold_in(orders, t), y)
         )
-        padded = jnp.pad(shuffled, ((0, 0), (0, batches * batch - P)), constant_values=P)
-        h, _ = jax.lax.scan(minibatch, h, padded.reshape(y, batches, batch).swapaxes(0, 1))
+        filled = jnp.pad(shuffled, ((0, 0), (0, batches * batch - P)), constant_values=P)
+        h, _ = jax.lax.scan(minibatch, h, filled.reshape(y, batches, batch).swapaxes(0, 1))
         W = jnp.concatenate([sign(h), sign(jnp.sum(sign(h), 0))[None]])
-        wrong = jnp.sum(product(W, patterns.T) < limit, -1, dtype=jnp.int32)
+        wrong = jnp.sum(fields(W, patterns) < limit, -1, dtype=jnp.int32)
         return h, W[jnp.argmin(wrong)], jnp.min(wrong), t + 1
 
     going = lambda state: (state[2] > 0) & (state[3] < epochs) & jnp.all(jnp.isfinite(state[0]))

@@ -66,7 +66,7 @@ class States(NamedTuple):
         }
 
 
-def _levels(instances: NetworkInstances, J_D: float, field: float, ties: str) -> np.ndarray:
+def integer_levels(instances: NetworkInstances, J_D: float, field: float, ties: str) -> np.ndarray:
     """T (2,) for s = +1, -1: violated where the integer s h is below T."""
     J_D, field = real("J_D", J_D, 0.0), real("field", field)
     choice("ties", ties, TIES)
@@ -79,15 +79,26 @@ def _levels(instances: NetworkInstances, J_D: float, field: float, ties: str) ->
     )
 
 
-def _violated(s: jax.Array, h: jax.Array, T: jax.Array) -> jax.Array:
+def violated(s: jax.Array, h: jax.Array, T: jax.Array) -> jax.Array:
     return s * h < jnp.where(s > 0, T[0], T[1])
 
 
-def _keys(instances: NetworkInstances, key, stream: str) -> np.ndarray:
+def keys_of(instances: NetworkInstances, key, stream: str) -> np.ndarray:
     return np.stack([seed.generate_state(2) for seed in sample_seeds(key, instances.samples, stream)])
 
 
-def _finish(instances, s, steps, cycle, T, J_D, field, budget) -> States:
+def first_states(instances: NetworkInstances, start, key, stream: str) -> np.ndarray:
+    """`start` as int32, or random states: those of a sample do not depend on the number of samples."""
+    shape = (instances.samples, instances.N)
+    if start is None:
+        rngs = map(np.random.default_rng, sample_seeds(key, instances.samples, stream))
+        return np.stack([2 * rng.integers(0, 2, instances.N, dtype=np.int32) - 1 for rng in rngs])
+    if np.shape(start) != shape:
+        raise ValueError(f"start.shape = {np.shape(start)} is not allowed: it must be {shape}")
+    return np.asarray(start, np.int32)
+
+
+def final_states(instances, s, steps, cycle, T, J_D, field, budget) -> States:
     s = np.asarray(s).astype(np.int8)
     h = np.einsum("sij,sj->si", instances.couplings.astype(np.int64), s.astype(np.int64))
     violated = (s * h < np.where(s > 0, T[0], T[1])).sum(1)
@@ -103,20 +114,20 @@ def parallel(
     field: float = 0.0,
     steps: int = 1000,
     ties: str = "violated",
+    start: np.ndarray | None = None,
     key=0,
 ) -> States:
-    """Parallel dynamics from random states, until a fixed point or a cycle is reached, at most `steps` updates."""
-    T, steps = _levels(instances, J_D, field, ties), integer("steps", steps, 1)
-    run = lambda J, k: _parallel(J, k, T, steps)
-    s, used, cycle = in_blocks(run, (instances.couplings, _keys(instances, key, "parallel")), 8)
-    return _finish(instances, s, used, cycle, T, J_D, field, steps)
+    """Parallel dynamics from `start` (samples, N), else random states, until a fixed point or a cycle, at most `steps` updates."""
+    T, steps = integer_levels(instances, J_D, field, ties), integer("steps", steps, 1)
+    first = first_states(instances, start, key, "parallel")
+    s, used, cycle = in_blocks(lambda J, x: _parallel(J, x, T, steps), (instances.couplings, first), 8)
+    return final_states(instances, s, used, cycle, T, J_D, field, steps)
 
 
 @partial(jax.jit, static_argnums=3)
 @partial(jax.vmap, in_axes=(0, 0, None, None))
-def _parallel(J, key, T, steps):
+def _parallel(J, first, T, steps):
     """Brent's search for cycles: the state is compared with one kept at every power of two."""
-    first = jax.random.rademacher(jax.random.wrap_key_data(key), J.shape[:1], jnp.int32)
 
     def going(carry):
         _, _, t, wrong, cycle = carry
@@ -124,14 +135,14 @@ def _parallel(J, key, T, steps):
 
     def update(carry):
         s, kept, t, *_ = carry
-        flip = _violated(s, J @ s, T)
+        flip = violated(s, J @ s, T)
         new, t = jnp.where(flip, -s, s), t + 1
-        wrong = jnp.any(_violated(new, J @ new, T))
+        wrong = jnp.any(violated(new, J @ new, T))
         cycle = wrong & jnp.all(new == kept)
         power = (t & (t - 1)) == 0
         return new, jnp.where(power, new, kept), t, wrong, cycle
 
-    wrong = jnp.any(_violated(first, J @ first, T))
+    wrong = jnp.any(violated(first, J @ first, T))
     s, _, t, _, cycle = jax.lax.while_loop(
         going, update, (first, first, jnp.zeros((), jnp.int32), wrong, jnp.zeros((), bool))
     )
@@ -142,10 +153,10 @@ def damage_spreading(
     instances: NetworkInstances, *, J_D: float, q: float, steps: int, ties: str = "violated", key=0
 ) -> np.ndarray:
     """Overlaps (samples, steps + 1) of two copies under parallel dynamics, from random states at overlap about q."""
-    T, steps = _levels(instances, J_D, 0.0, ties), integer("steps", steps, 1)
+    T, steps = integer_levels(instances, J_D, 0.0, ties), integer("steps", steps, 1)
     q = real("q", q, -1.0, 1.0)
     run = lambda J, k: _damage(J, k, T, q, steps)
-    return np.asarray(in_blocks(run, (instances.couplings, _keys(instances, key, "damage")), 8))
+    return np.asarray(in_blocks(run, (instances.couplings, keys_of(instances, key, "damage")), 8))
 
 
 @partial(jax.jit, static_argnums=4)
@@ -157,7 +168,7 @@ def _damage(J, key, T, q, steps):
 
     def update(pair, _):
         fields = pair @ J.T
-        return jnp.where(_violated(pair, fields, T), -pair, pair), jnp.mean(pair[0] * pair[1])
+        return jnp.where(violated(pair, fields, T), -pair, pair), jnp.mean(pair[0] * pair[1])
 
     last, overlaps = jax.lax.scan(update, jnp.stack([s, other]), None, length=steps)
     return jnp.append(overlaps, jnp.mean(last[0] * last[1]))
@@ -170,25 +181,25 @@ def sequential(
     field: float = 0.0,
     sweeps: int = 300,
     ties: str = "violated",
+    start: np.ndarray | None = None,
     key=0,
 ) -> States:
-    """Random sequential dynamics from random states, until a fixed point is reached, at most `sweeps` sweeps."""
-    T, sweeps = _levels(instances, J_D, field, ties), integer("sweeps", sweeps, 1)
-    run = lambda J, k: _sequential(J, k, T, sweeps)
-    s, used = in_blocks(run, (instances.couplings, _keys(instances, key, "sequential")), 8)
-    return _finish(instances, s, used, False, T, J_D, field, sweeps)
+    """Random sequential dynamics from `start` (samples, N), else random states, until a fixed point, at most `sweeps` sweeps."""
+    T, sweeps = integer_levels(instances, J_D, field, ties), integer("sweeps", sweeps, 1)
+    first = first_states(instances, start, key, "start")
+    run = lambda J, x, k: _sequential(J, x, k, T, sweeps)
+    s, used = in_blocks(run, (instances.couplings, first, keys_of(instances, key, "sequential")), 8)
+    return final_states(instances, s, used, False, T, J_D, field, sweeps)
 
 
-@partial(jax.jit, static_argnums=3)
-@partial(jax.vmap, in_axes=(0, 0, None, None))
-def _sequential(J, key, T, sweeps):
-    key, begin = jax.random.split(jax.random.wrap_key_data(key))
-    first = jax.random.rademacher(begin, J.shape[:1], jnp.int32)
-    columns = J.T
+@partial(jax.jit, static_argnums=4)
+@partial(jax.vmap, in_axes=(0, 0, 0, None, None))
+def _sequential(J, first, key, T, sweeps):
+    key, columns = jax.random.wrap_key_data(key), J.T
 
     def visit(carry, i):
         s, h = carry
-        flip = _violated(s[i], h[i], T)
+        flip = violated(s[i], h[i], T)
         h = h - jnp.where(flip, 2 * s[i], 0) * columns[i]
         return (s.at[i].set(jnp.where(flip, -s[i], s[i])), h), None
 
@@ -198,7 +209,7 @@ def _sequential(J, key, T, sweeps):
         (s, h), _ = jax.lax.scan(visit, (s, h), order)
         return s, h, t + 1
 
-    going = lambda carry: (carry[2] < sweeps) & jnp.any(_violated(carry[0], carry[1], T))
+    going = lambda carry: (carry[2] < sweeps) & jnp.any(violated(carry[0], carry[1], T))
     s, _, t = jax.lax.while_loop(going, sweep, (first, J @ first, jnp.zeros((), jnp.int32)))
     return s, t
 
@@ -210,19 +221,26 @@ def reinforced_messages(
     field: float = 0.0,
     sweeps: int = 60,
     ties: str = "violated",
+    bias: np.ndarray | None = None,
     key=0,
 ) -> States:
-    """`fbp` of the module's docstring from small random h, until the signs of h are a fixed point, at most `sweeps` sweeps."""
-    T, sweeps = _levels(instances, J_D, field, ties), integer("sweeps", sweeps, 1)
-    root = np.sqrt(instances.N)
-    run = lambda J, k: _messages(J, k, T, J_D * root, field * root, float(instances.scale), sweeps)
-    s, used = in_blocks(run, (instances.couplings, _keys(instances, key, "fbp")), 8)
-    return _finish(instances, s, used, False, T, J_D, field, sweeps)
+    """`fbp` of the module's docstring from small random h, until the signs of h are a fixed point, at most `sweeps` sweeps.
+
+    bias (samples, N): added to h_j at each visit of j; it points the search somewhere and is no part of the fixed points.
+    """
+    T, sweeps = integer_levels(instances, J_D, field, ties), integer("sweeps", sweeps, 1)
+    shape, root = (instances.samples, instances.N), np.sqrt(instances.N)
+    pull = np.zeros(shape) if bias is None else np.asarray(bias, float)
+    if pull.shape != shape:
+        raise ValueError(f"bias.shape = {pull.shape} is not allowed: it must be {shape}")
+    run = lambda J, b, k: _messages(J, b, k, T, J_D * root, field * root, float(instances.scale), sweeps)
+    s, used = in_blocks(run, (instances.couplings, pull, keys_of(instances, key, "fbp")), 8)
+    return final_states(instances, s, used, False, T, J_D, field, sweeps)
 
 
-@partial(jax.jit, static_argnums=6)
-@partial(jax.vmap, in_axes=(0, 0, None, None, None, None, None))
-def _messages(J, key, T, margin, field, scale, sweeps):
+@partial(jax.jit, static_argnums=7)
+@partial(jax.vmap, in_axes=(0, 0, 0, None, None, None, None, None))
+def _messages(J, bias, key, T, margin, field, scale, sweeps):
     N = J.shape[0]
     key, begin = jax.random.split(jax.random.wrap_key_data(key))
     weights = J.astype(float) / scale  # sqrt(N) J
@@ -240,11 +258,11 @@ def _messages(J, key, T, margin, field, scale, sweeps):
         total = plus + minus
         push = jnp.where(total > 0, (plus - minus) / jnp.where(total > 0, total, 1.0), 0.0)
         own = 0.5 * (log_H(-(mean + margin) / sigma) - log_H((mean - margin) / sigma))
-        return jnp.clip(h + push.at[j].set(own), -1.0, 1.0), None
+        return jnp.clip(h + push.at[j].set(own + bias[j]), -1.0, 1.0), None
 
     def state(h):
         s = jnp.where(h >= 0.0, 1, -1).astype(jnp.int32)
-        return s, jnp.any(_violated(s, J @ s, T))
+        return s, jnp.any(violated(s, J @ s, T))
 
     def sweep(carry):
         h, t, _ = carry

@@ -79,6 +79,18 @@ def enumerate_violations(
     return ViolationHistograms(counts.astype(np.int64), overlap.astype(np.int64))
 
 
+def list_fixed_points(instances: NetworkInstances, *, J_D: float, ties: str = "violated") -> list[np.ndarray]:
+    """All fixed points (number, N) int8 of every network, N <= 20, without a field."""
+    N = integer("N", instances.N, 2, MAX_N)
+    choice("ties", ties, TIES)
+    T = threshold("margin", -real("J_D", J_D), N, instances.scale, ties == "violated")
+    states = np.asarray(spin_states(N), np.float64)  # products of integers below 2^53: exact
+    return [
+        states[np.all(states * (states @ J.T.astype(np.float64)) >= T, 1)].astype(np.int8)
+        for J in instances.couplings
+    ]
+
+
 def enumerate_fixed_points(
     *,
     N: int,

@@ -24,10 +24,10 @@ from jax import Array
 from replicax.numerics.special import log_2cosh
 
 from .arguments import choice, integer, real
-from .blocks import in_blocks
+from .blocks import each_instance, in_blocks
 from .channels import Margin
 from .constraints import threshold
-from .gamp import Half, Messages, as_patterns, factor_side, product, start
+from .gamp import Half, Messages, as_patterns, factor_side, fields, start
 from .instances import sample_seeds
 from .learning import Solutions, binary_solutions, is_signs, learnable
 from .weights import BinaryWeights
@@ -53,6 +53,8 @@ def protocol(name: str, sweeps: int, *, y: float = 7.0, gamma: float = 2.5, p: f
     """x from 0 to 1 in ``sweeps`` steps.
 
     rbp: gamma = inf, y = 1/(1 - x) | pseudo: gamma = atanh(x^p), y = 1 + x^(1 - 2p)/(1 - x) | scoping: y fixed, gamma x.
+
+    y = 7 and gamma = 2.5 were chosen at alpha = 0.5; on other instances they solve 12 of 12 at alpha = 0.6, N = 1001 (1000 sweeps).
     """
     choice("protocol", name, PROTOCOLS)
     x = np.arange(integer("sweeps", sweeps, 1)) / sweeps
@@ -120,7 +122,7 @@ def focus(
 
 
 @partial(jax.jit, static_argnums=(6, 9, 10))
-@partial(jax.vmap, in_axes=(0, 0, *(None,) * 9))
+@each_instance(2)
 def _focus(x, m, inverse_y, gamma, kappa, T, signs: bool, unit, damping, lagged: bool, dtype):
     P, N = x.shape
     patterns, channel, kind = as_patterns(x, signs, unit, dtype), Margin(kappa), BinaryWeights()
@@ -137,7 +139,7 @@ def _focus(x, m, inverse_y, gamma, kappa, T, signs: bool, unit, damping, lagged:
         h = (1.0 - damping) * (hbar + phi) + damping * state.s.h
         m, v = kind.moments(h, half.A)
         W = jnp.where(h >= 0, 1.0, -1.0)
-        wrong = jnp.sum(product(W, patterns.x.T) < limit, dtype=jnp.int32)
+        wrong = jnp.sum(fields(W, patterns.x) < limit, dtype=jnp.int32)
         return _State(Messages(m, v, h, half.g), phi, hbar, W, wrong, state.t + 1)
 
     zero = jnp.zeros((1, N))

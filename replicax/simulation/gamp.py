@@ -27,7 +27,7 @@ import numpy as np
 from jax import Array
 
 from .arguments import choice, integer, real
-from .blocks import in_blocks
+from .blocks import each_instance, in_blocks
 from .channels import Channel, Margin
 from .instances import sample_seeds
 from .learning import is_signs, learnable
@@ -81,20 +81,30 @@ def start(m: Array, v: Array, P: int) -> Messages:
     return Messages(m, v, jnp.zeros_like(m), jnp.zeros((m.shape[0], P), m.dtype))
 
 
-def product(a: Array, b: Array) -> Array:
-    """a @ b in the precision of the patterns b, returned in that of a.
+def product(a: Array, x: Array) -> Array:
+    """a @ x, from patterns to weights, in the precision of the patterns x (P, N); returned in that of a.
 
-    Scores of patterns far inside their margin are ~exp(-x^2/2): below 1e-30 they are 0, for subnormal numbers slow a product down
-    tenfold. The barrier keeps XLA from fusing what makes a into the loop of the product, where it is computed again and again.
+    The compiler must neither compute a again in each entry of the result, nor multiply subnormal numbers, of which scores exp(-u^2/2) of
+    patterns far inside their margin would be full: what is below 1e-30 counts as 0.
     """
-    a_b = jax.lax.optimization_barrier(jnp.where(jnp.abs(a) < _TINY, 0.0, a).astype(b.dtype))
-    return (a_b @ b).astype(a.dtype)
+    return _contract(a, x, 0)
+
+
+def fields(m: Array, x: Array) -> Array:
+    """m @ x.T, from weights to patterns; otherwise `product`. Written without the transpose, which would be a copy in each product."""
+    return _contract(m, x, 1)
+
+
+def _contract(a: Array, x: Array, axis: int) -> Array:
+    barrier = jax.lax.optimization_barrier
+    small = barrier(jnp.where(jnp.abs(a) < _TINY, 0.0, a).astype(x.dtype))
+    return barrier(jax.lax.dot_general(small, x, (((a.ndim - 1,), (axis,)), ((), ())))).astype(a.dtype)
 
 
 def factor_side(patterns: Patterns, channel: Channel, s: Messages, damping=0.0) -> Half:
     """From magnetisations to local fields x^T g/sqrt(N) + A m: the half iteration that every schedule shares."""
     V = jnp.maximum(patterns.rows(s.v), _CLIP)
-    a = product(s.m, patterns.x.T)
+    a = fields(s.m, patterns.x)
     om = a - V * s.g
     g, slope = channel(om, V)
     g = (1.0 - damping) * g + damping * s.g
@@ -214,14 +224,14 @@ def fixed_point(patterns, channel, weights, field, s: Messages, damping, tol, it
     columns = field.shape[0]
     big = jnp.full(columns, jnp.finfo(field.dtype).max)
     s, residual, t = jax.lax.while_loop(going, step, (s, big, jnp.zeros(columns, jnp.int32)))
-    low = jnp.min(patterns.rows(s.v), -1) < FLOOR_VARIANCE
+    low = jnp.min(patterns.rows(s.v), -1, initial=1.0) < FLOOR_VARIANCE
     outcome = jnp.where(residual <= tol, jnp.where(low, FLOOR, CONVERGED), BUDGET)
     outcome = jnp.where(jnp.isfinite(residual), outcome, DIVERGED)
     return s, residual, t, outcome
 
 
 @partial(jax.jit, static_argnums=(4, 5, 9, 10))
-@partial(jax.vmap, in_axes=(0, 0, 0, *(None,) * 8))
+@each_instance(3)
 def _fixed_point(x, field, m, channel, weights: str, signs: bool, unit, damping, tol, iterations: int, dtype):
     patterns, kind = as_patterns(x, signs, unit, dtype), WEIGHTS[weights]
     begin = start(m, jnp.maximum(1.0 - m**2, 0.0), x.shape[0])

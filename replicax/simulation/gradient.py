@@ -7,7 +7,8 @@ Stochastic binary weights: W_i independent with means m_i in [-1, 1]; the log-li
 and m climbs it, m <- clip(m + eta grad L, -1, 1); sign m is tested at every step. The norm of m grows to 1 by itself and steers the search
 into dense regions. Baldassi et al., PRL 120 (2018) 268103, arXiv:1710.09825.
 
-SAM takes the gradient at m + rho grad L/|grad L| (Foret et al., arXiv:2010.01412).
+SAM takes the gradient where L is smallest within a distance rho, to first order: at m - rho grad L/|grad L|, cut to [-1, 1]^N because L is
+defined there (Foret et al., arXiv:2010.01412, who minimise -L and cut nothing).
 
 Sphere, Delta >= kappa: momentum steps on (1/2) sum_mu (kappa + eps - Delta_mu)_+^2, projected on |W|^2 = N. The step is 2.7/lam with
 lam = (1 + sqrt(P/N))^2 the largest eigenvalue of X^T X/N (Marchenko-Pastur); above 2 (1 + momentum)/lam it is unstable.
@@ -26,9 +27,9 @@ import optax
 from replicax.numerics.special import log_H
 
 from .arguments import integer, real
-from .blocks import in_blocks
+from .blocks import each_instance, in_blocks
 from .constraints import threshold
-from .gamp import as_patterns, product
+from .gamp import as_patterns, fields, product
 from .instances import PerceptronInstances, sample_seeds
 from .learning import Solutions, binary_solutions, is_signs, learnable, spherical_solutions
 
@@ -38,13 +39,18 @@ _START = 0.02
 def likelihood(m: jax.Array, x: jax.Array, kappa) -> jax.Array:
     """L(m), with x / sqrt(N) the patterns and V = mean(1 - m^2)."""
     V = jnp.maximum(jnp.mean(1.0 - m**2), 1e-12)
-    return jnp.sum(log_H((kappa - product(m, x.T)) / jnp.sqrt(V)))
+    return jnp.sum(log_H((kappa - fields(m, x)) / jnp.sqrt(V)))
 
 
 def small_means(instances: PerceptronInstances, key) -> np.ndarray:
     """Where stochastic weights start: |m| <= 0.02, uniform; (samples, N)."""
     rngs = [np.random.Generator(np.random.PCG64(s)) for s in sample_seeds(key, instances.samples, "means")]
     return np.stack([rng.uniform(-_START, _START, instances.N) for rng in rngs])
+
+
+def worst(m: jax.Array, slope: jax.Array, rho) -> jax.Array:
+    """Where SAM takes its gradient: rho along ``slope``, that of the loss -L, cut to the cube."""
+    return jnp.clip(m + rho * slope / jnp.maximum(jnp.linalg.norm(slope), 1e-30), -1.0, 1.0)
 
 
 def stochastic_weights(
@@ -76,26 +82,22 @@ def stochastic_weights(
 
 
 @partial(jax.jit, static_argnums=(9,))
-@partial(jax.vmap, in_axes=(0, 0, *(None,) * 8))
+@each_instance(2)
 def _stochastic(x, m, kappa, T, unit, rate, momentum, rho, steps, signs: bool):
     P, N = x.shape
     patterns = as_patterns(x, signs, unit, jnp.float32).x
     limit = (T - 0.5) * unit / np.sqrt(N)
     optimizer = optax.sgd(rate, momentum=momentum)
-    ascent = jax.grad(lambda m: -likelihood(m, patterns, kappa))
-
-    def gradient(m):
-        g = ascent(m)
-        return ascent(jnp.clip(m - rho * g / jnp.maximum(jnp.linalg.norm(g), 1e-30), -1.0, 1.0))
-
-    slope = lambda m: jax.lax.cond(rho > 0.0, gradient, ascent, m)
+    descent = jax.grad(lambda m: -likelihood(m, patterns, kappa))
+    sharp = lambda m: descent(worst(m, descent(m), rho))
+    slope = lambda m: jax.lax.cond(rho > 0.0, sharp, descent, m)
 
     def step(state):
         m, memory, _, _, t = state
         change, memory = optimizer.update(slope(m), memory)
         m = jnp.clip(optax.apply_updates(m, change), -1.0, 1.0)
         W = jnp.where(m >= 0, 1.0, -1.0)
-        wrong = jnp.sum(product(W, patterns.T) < limit, dtype=jnp.int32)
+        wrong = jnp.sum(fields(W, patterns) < limit, dtype=jnp.int32)
         return m, memory, W, wrong, t + 1
 
     going = lambda state: (state[3] > 0) & (state[4] < steps) & jnp.all(jnp.isfinite(state[0]))
@@ -137,7 +139,7 @@ def spherical_gradient(
 
 
 @partial(jax.jit, static_argnums=(7,))
-@partial(jax.vmap, in_axes=(0, 0, *(None,) * 6))
+@each_instance(2)
 def _sphere(x, W, margin, unit, eta, momentum, steps, signs: bool):
     N = x.shape[1]
     patterns = as_patterns(x, signs, unit, jnp.float64).x
@@ -145,16 +147,16 @@ def _sphere(x, W, margin, unit, eta, momentum, steps, signs: bool):
     optimizer = optax.sgd(eta, momentum=momentum)
 
     def step(state):
-        W, memory, _, t = state
-        gap = jnp.maximum(margin - patterns @ W, 0.0)
-        change, memory = optimizer.update(-gap @ patterns, memory)
+        W, memory, stability, t = state
+        gap = jnp.maximum(margin - stability, 0.0)
+        change, memory = optimizer.update(-product(gap, patterns), memory)
         W = normal(optax.apply_updates(W, change))
         # the momentum stays tangent to the sphere
         memory = jax.tree.map(lambda v: v - W * (v @ W) / N, memory)
-        return W, memory, jnp.min(patterns @ W, initial=jnp.inf), t + 1
+        return W, memory, fields(W, patterns), t + 1
 
     W = normal(W)
-    going = lambda state: (state[2] < margin) & (state[3] < steps) & jnp.all(jnp.isfinite(state[0]))
-    first = (W, optimizer.init(W), jnp.min(patterns @ W, initial=jnp.inf), jnp.zeros((), jnp.int32))
+    going = lambda state: jnp.any(state[2] < margin) & (state[3] < steps) & jnp.all(jnp.isfinite(state[0]))
+    first = (W, optimizer.init(W), fields(W, patterns), jnp.zeros((), jnp.int32))
     W, _, _, t = jax.lax.while_loop(going, step, first)
     return W, t

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -80,6 +82,7 @@ class Solutions(NamedTuple):
     errors   violated patterns of W, counted anew;  solved  errors == 0 (spherical weights: within rounding)
     steps    sweeps, epochs or steps used;  budget  those allowed
     outcome  codes of `outcomes`: solved, budget or diverged
+    counts   further effort of each run by name, whether or not it solves
     """
 
     W: np.ndarray
@@ -87,6 +90,7 @@ class Solutions(NamedTuple):
     steps: np.ndarray
     budget: int
     outcome: np.ndarray
+    counts: Mapping[str, np.ndarray] = MappingProxyType({})
 
     @property
     def solved(self) -> np.ndarray:
@@ -101,6 +105,7 @@ class Solutions(NamedTuple):
             "steps": Statistic.from_samples(self.steps[self.solved]),
             "budget": Statistic(float(self.budget), 0.0, len(self.solved)),
             "diverged": Statistic.from_counts(int((self.outcome == DIVERGED).sum()), len(self.solved)),
+            **{name: Statistic.from_samples(count) for name, count in self.counts.items()},
         }
         if instances.teacher is not None:
             results["R"] = Statistic.from_samples((W * instances.teacher).mean(1))

@@ -20,7 +20,7 @@ import numpy as np
 from replicax.numerics.special import binary_entropy
 
 from .arguments import choice, integer, real
-from .blocks import in_blocks
+from .blocks import each_instance, in_blocks
 from .channels import Channel, Margin
 from .gamp import WEIGHTS, as_patterns, bethe, fixed_point, start
 from .learning import is_signs, learnable
@@ -87,7 +87,7 @@ def local_entropy(
 
 
 @partial(jax.jit, static_argnums=(4, 5, 9))
-@partial(jax.vmap, in_axes=(0, 0, *(None,) * 8))
+@each_instance(2)
 def _curve(x, W, gammas, channel, weights: str, signs: bool, unit, damping, tol, iterations: int):
     patterns, kind = as_patterns(x, signs, unit, jnp.float64), WEIGHTS[weights]
 

@@ -96,8 +96,10 @@ def _transform(x: jax.Array) -> jax.Array:
 def _count(patterns, T, T_ref, y, krawtchouk, constraint: str, any_reference: bool):
     N = patterns.shape[1]
     states = spin_states(N)
-    satisfies = lambda level: ~jnp.any(
-        jax.lax.map(lambda x: violated(states @ x, level, constraint), patterns.astype(jnp.int32)), axis=0
+    satisfies = lambda level: (
+        ~jnp.any(
+            jax.lax.map(lambda x: violated(states @ x, level, constraint), patterns.astype(jnp.int32)), axis=0
+        )
     )
     solution = satisfies(T)
     reference = jnp.ones(2**N, bool) if any_reference else satisfies(T_ref)

@@ -41,7 +41,8 @@ def relaxation(
 def _run(x, W, key, unit, kappa, rate, eps, epochs):
     """Patterns (P, N) -> W (N,) and epochs used."""
     P, N = x.shape
-    patterns = x.astype(jnp.float64) * (unit / np.sqrt(N))
+    # one row more than there are patterns: an array without rows cannot be indexed
+    patterns = jnp.pad(x.astype(jnp.float64) * (unit / np.sqrt(N)), ((0, 1), (0, 0)))
     key = jax.random.wrap_key_data(key)
     normal = lambda W: W * jnp.sqrt(N / jnp.sum(W**2))
 

@@ -67,8 +67,9 @@ def _run(x, keys, order, p_s, p_r, theta, K, epochs, random_walk: bool):
 
     The instances of a batch share the order of presentation, so that each step reads one slice; a solved one stays as it is.
     """
-    rows = jnp.swapaxes(x, 0, 1)
-    P, samples, N = rows.shape
+    samples, P, N = x.shape
+    # one row more than there are patterns: an array without rows cannot be indexed
+    rows = jnp.pad(jnp.swapaxes(x, 0, 1), ((0, 1), (0, 0), (0, 0)))
     order = jax.random.wrap_key_data(order)
     pairs = jax.vmap(lambda k: jax.random.split(jax.random.wrap_key_data(k)))(keys)
     begin, draws = pairs[:, 0], pairs[:, 1]

@@ -7,10 +7,11 @@ Every Monte-Carlo answer of replicax is a `Statistic`, in the spirit of the stat
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
+from scipy.stats import t as student
 
 _WINDOW = 5.0  # Sokal's automatic window: sum the autocorrelation up to 5 tau
 
@@ -94,6 +95,35 @@ class Statistic(eqx.Module):
             return f"[{shown}]"
         notes = "" if self.tau is None else f" [tau={self.tau:.3g}, r_hat={self.r_hat:.3f}]"
         return _compact(self.mean, self.error) + notes
+
+
+class PowerLaw(NamedTuple):
+    """y = exp(intercept) x^exponent, from least squares of log y; low and high bound the exponent at 95 percent (Student)."""
+
+    exponent: Statistic
+    low: float
+    high: float
+    intercept: float
+
+    @classmethod
+    def fit(cls, x, y) -> PowerLaw:
+        """From independent runs: y > 0 at sizes x > 0, of which there must be two different ones, and three runs."""
+        u, v = np.log(np.ravel(x)), np.log(np.ravel(y))
+        n, spread = len(u), np.sum((u - u.mean()) ** 2)
+        if n < 3 or not spread > 0.0 or not np.all(np.isfinite(v)):
+            raise ValueError(
+                f"{n} runs at x = {np.unique(x)} are not allowed: a power law needs 3, at 2 sizes, y > 0"
+            )
+        slope = float(np.sum((u - u.mean()) * v) / spread)
+        rest = v - v.mean() - slope * (u - u.mean())
+        error = float(np.sqrt(np.sum(rest**2) / (n - 2) / spread))
+        width = float(student.ppf(0.975, n - 2)) * error
+        return cls(
+            Statistic(slope, error, n), slope - width, slope + width, float(v.mean() - slope * u.mean())
+        )
+
+    def __call__(self, x) -> np.ndarray:
+        return np.exp(self.intercept) * np.asarray(x, np.float64) ** self.exponent.mean
 
 
 def _scalar(x):

@@ -193,8 +193,12 @@ class Interpolation(Ansatz):
     def __check_init__(self) -> None:
         super().__check_init__()
         for name, value in (("gamma", self.gamma), ("kappa_ref", self.kappa_ref)):
-            if value is not None and (self.y is INFINITE or (is_concrete(self.y) and np.any(np.asarray(self.y) != 2))):
-                raise ValueError(f"{name} = {value}: the weights and margins of y = {self.y} > 2 solutions are equal; leave it out")
+            if value is not None and (
+                self.y is INFINITE or (is_concrete(self.y) and np.any(np.asarray(self.y) != 2))
+            ):
+                raise ValueError(
+                    f"{name} = {value}: the weights and margins of y = {self.y} > 2 solutions are equal; leave it out"
+                )
 
 
 class LocalEntropy(Ansatz):
@@ -220,11 +224,18 @@ class LocalEntropy(Ansatz):
         words=("star",),
         doc="number of replicas; star: the y with S_E = 0",
     )
-    ensemble: str = choice("replicas", "reference", doc="which points are constrained to be close")
+    ensemble: str = choice(
+        "replicas", "reference", "constrained", doc="what is close: replicas, or they and any reference, or one that is a solution"
+    )
+    kappa_ref: Number | None = parameter(
+        None, doc="margin of the reference, ensemble = constrained (default: that of the model)"
+    )
 
     def __check_init__(self) -> None:
         if (self.d is None) == (self.q1 is None):
             raise ValueError("d, q1: give exactly one of them")
+        if self.kappa_ref is not None and self.ensemble != "constrained":
+            raise ValueError(f"kappa_ref = {self.kappa_ref}: the margin of a reference with ensemble = constrained")
         for name, value, edge in (("q1", self.q1, (0.0, 1.0)), ("d", self.d, (0.5,))):
             if (
                 value is not None

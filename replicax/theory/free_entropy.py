@@ -107,7 +107,6 @@ class Problem(eqx.Module):
         return jnp.ones((), bool)
 
 
-
 class Followed(Problem):
     """A problem whose root, where cold starts fail, is followed from none of its patterns."""
 

@@ -40,7 +40,9 @@ _NOTHING = 1e-14
 _LEAST = 1e-12
 
 
-def cross_score(typical: Bipartite, state: State, along: Array, other: Bends, inner: Callable, n: int) -> Array:
+def cross_score(
+    typical: Bipartite, state: State, along: Array, other: Bends, inner: Callable, n: int
+) -> Array:
     """E[g_1(h_1) g_2(h_2)]: h_1 = sqrt(q) z of a typical solution, inner(along z) = E[g_2 | z], which bends at `other`."""
     terminal = typical.model.factor.terminal(state.parts["site"].complement)
     root, own = jnp.sqrt(state.order["q"] + TINY), terminal.bends(0, 0.0)

@@ -8,17 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from replicax.numerics.quadrature import gaussian_rule, unit_panels
+from replicax.numerics.quadrature import gaussian_rule
 from replicax.numerics.roots import newton
 from replicax.numerics.special import (
-    H,
     binary_entropy,
-    bivariate_orthant,
     inverse_H,
     log_add_exp,
     log_H,
 )
-from replicax.theory.ansatz import RS, LocalEntropy, Pair, evaluates, poses, require
+from replicax.theory.ansatz import RS, LocalEntropy, evaluates, poses, require
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import Number, RecurrentNetwork
 from replicax.vocabulary.levels import Level, Moments, tower
@@ -329,62 +327,9 @@ class ReplicaClusterLimit(Problem):
         return columns
 
 
-class FixedPointPairs(Problem):
-    r"""Annealed number of fixed points at distance d = (1-q)/2 of one: S_2(q) - S_1 (the conditioning on one is exact).
-
-        S_2 - S_1 = h2(d) + (1-d) log P2(J_D; q) + d log P2(J_D; -q) - log P1(J_D),
-        P1 = E w(J_D + x),  P2 = E w(J_D + x) w(J_D + x'),  corr(x, x') = +-q,
-
-    w = 1 where its argument is positive, exp(-2 beta) elsewhere: P2 = a^2 + 2 a (1-a) Phi(J_D) + (1-a)^2 P(x, x' > -J_D), a = exp(-2 beta).
-    """
-
-    model: RecurrentNetwork
-    d: Array
-
-    nodes: ClassVar[int] = 1
-    size: ClassVar[int] = 0
-
-    def starts(self) -> tuple[Array, ...]:
-        return (jnp.zeros(0),)
-
-    def state(self, x: Array, n: int) -> State:
-        return State(dict(q=1.0 - 2.0 * jnp.asarray(self.d, float)), x, {})
-
-    def terms(self, state: State, n: int) -> tuple[Array, ...]:
-        d, J = jnp.asarray(self.d, float), jnp.asarray(self.model.J_D, float)
-        a = 0.0 if self.model.beta is INFINITE else jnp.exp(-2.0 * jnp.asarray(self.model.beta, float))
-        one = H(-J)
-        same = a * a + (1.0 - a * a) * one  # P2 at q = 1
-        apart = a * a + 2.0 * a * (1.0 - a) * one + (1.0 - a) ** 2 * bivariate_orthant(-J, -J, 2.0 * d - 1.0)
-        lost = (1.0 - a) ** 2 * _parted(J, d) / same
-        alone = jnp.log(same / (a + (1.0 - a) * one))
-        return (binary_entropy(d), (1.0 - d) * jnp.log1p(-lost), d * jnp.log(apart / same), alone)
-
-    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
-        return dict(entropy=phi)
-
-
-def _parted(J: Array, d: Array) -> Array:
-    r"""P(x > -J, x' < -J) at corr(x, x') = 1 - 2d: int_0^{2 asin sqrt d} exp(-J^2/(1 + cos t)) dt/(2 pi), exact at any small d."""
-    v, dv = unit_panels(4)
-    angle = 2.0 * jnp.arcsin(jnp.sqrt(d))
-    return angle * jnp.sum(dv * jnp.exp(-0.5 * (J / jnp.cos(0.5 * angle * v)) ** 2)) / (2.0 * np.pi)
-
-
-def damage_map(q: Array, J_D: Array) -> Array:
-    r"""Overlap of two copies of independent states at overlap q after one parallel step: exact at N = inf (for later steps at J_D = 0 only).
-
-    f(q) = (1+q)/2 [4 P(x, y > -J_D; corr q) - 4 Phi(J_D) + 1] + (1-q)/2 [4 P(x > -J_D, y > J_D; corr q) - 1]
-    """
-    q, J = jnp.asarray(q, float), jnp.asarray(J_D, float)
-    alike = 4.0 * bivariate_orthant(-J, -J, q) - 4.0 * H(-J) + 1.0
-    unlike = 4.0 * bivariate_orthant(-J, J, q) - 1.0
-    return 0.5 * (1.0 + q) * alike + 0.5 * (1.0 - q) * unlike
-
-
-def _count_only(model: RecurrentNetwork, what: str) -> RecurrentNetwork:
-    """The network whose replicated count is known: N = inf, eta = field = 0 (NaN where a traced one is not)."""
-    if model.N is not INFINITE:
+def count_only(model: RecurrentNetwork, what: str, finite: bool = False) -> RecurrentNetwork:
+    """The network whose replicated count is known: eta = field = 0 (NaN where a traced one is not), N = inf unless `finite`."""
+    if model.N is not INFINITE and not finite:
         raise ValueError(f"N: {what} are limits N = inf")
     for name in ("eta", "field"):
         value = getattr(model, name)
@@ -392,12 +337,6 @@ def _count_only(model: RecurrentNetwork, what: str) -> RecurrentNetwork:
             raise ValueError(f"{name}: the replicated count is known for {name} = 0 only")
         model = eqx.tree_at(lambda m: m.J_D, model, jnp.where(jnp.asarray(value) == 0, model.J_D, jnp.nan))
     return model
-
-
-@poses(Pair, RecurrentNetwork)
-def pairs(model: RecurrentNetwork, ansatz: Pair) -> tuple[Problem, ...]:
-    require(model, "J_D")
-    return (FixedPointPairs(_count_only(model, "numbers of pairs"), ansatz.d),)  # type: ignore[arg-type]
 
 
 @poses(RS, RecurrentNetwork)
@@ -412,7 +351,7 @@ def clusters(model: RecurrentNetwork, ansatz: LocalEntropy) -> tuple[Problem, ..
     require(model, "J_D")
     if ansatz.ensemble != "replicas":
         raise ValueError(f"ensemble = {ansatz.ensemble!r}: the recurrent network has replicas only")
-    model = _count_only(model, "local entropies")
+    model = count_only(model, "local entropies")
     if ansatz.y is INFINITE:
         return (ReplicaClusterLimit(model, ansatz.overlap, ansatz.scale),)  # type: ignore[arg-type]
     if ansatz.y is STAR:

@@ -9,7 +9,7 @@ y -> inf: q0 = q1 - dq/y, q0^ = q1^ - D/y and W~ is the sign of the field; y = 1
 Baldassi et al., PRL 115 (2015) 128101, arXiv:1509.05753; J. Stat. Mech. (2016) P023301, arXiv:1511.05634.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,12 +21,37 @@ from replicax.numerics.quadrature import gaussian_rule
 from replicax.numerics.special import log_2cosh
 from replicax.theory.free_entropy import Followed, Problem, State
 from replicax.theory.perceptron import TINY, Bipartite
-from replicax.vocabulary.levels import Level, Moments, is_frozen, tower
+from replicax.vocabulary.levels import Level, is_frozen, tower
 
 _SEEDS = ((1.0, 1.0, 1.0), (0.3, 3.0, 0.7), (2.0, 0.3, 0.5), (0.1, 10.0, 0.3), (1.0, 30.0, 0.1))
 
 #: variance that takes the place of q0^ = 0, where its square root has no derivative (at y = inf the site depends on that root itself: less)
 _NO_FIELD = 1e-16
+
+
+class Sides(NamedTuple):
+    """The two values of W~: their probabilities, <4 P(+) P(-)> (y = inf: lim y), the variance of P(+) - P(-), log-partition/y."""
+
+    ahead: Array
+    behind: Array
+    unsure: Array
+    spread: Array
+    value: Array
+
+
+class Asked(NamedTuple):
+    """Of the patterns, with g = psi', < > of v: value, E<g>^2, E(<g^2> - <g>^2), hessian and fluctuation (`Moments`); where the
+    reference has to satisfy them, b its score/y: E<g><b>, E(<b> - ratio <g>)^2, y E(<g b> - <g><b>).
+    """
+
+    value: Array
+    outer: Array
+    gap: Array
+    hessian: Array | float = 0.0
+    fluctuation: Array | float = 0.0
+    cross: Array | float = 0.0
+    own: Array | float = 0.0
+    together: Array | float = 0.0
 
 
 class AnyReference(Followed):
@@ -44,6 +69,8 @@ class AnyReference(Followed):
     largest_block: ClassVar[int] = 256
     accuracy: ClassVar[float] = 1e-9
     size: ClassVar[int] = 3
+    #: where the coordinates of what else pulls at the reference start
+    more: ClassVar[tuple[float, ...]] = ()
 
     @property
     def frozen(self) -> bool:
@@ -65,90 +92,128 @@ class AnyReference(Followed):
         for outer, inner, share in _SEEDS:
             first = jnp.log(score**2 + TINY)
             seeds.append(
-                jnp.stack([first + np.log(outer), jnp.log(inner / (1.0 + 0.1 * alpha)), share * field])
+                jnp.stack([first + np.log(outer), jnp.log(inner / (1.0 + 0.1 * alpha)), share * field, *self.more])
             )
         relaxed = jax.vmap(lambda x: lax.fori_loop(0, 10, step, x))(jnp.stack(seeds))
         fine = jnp.all(jnp.isfinite(relaxed), axis=1)
         return tuple(jnp.where(ok, x, y) for ok, x, y in zip(fine, relaxed, seeds))
 
     def state(self, x: Array, n: int) -> State:
-        alpha = jnp.asarray(self.model.weight, float)
-        y = 1.0 if self.frozen else jnp.asarray(self.y, float)
+        alpha, y = jnp.asarray(self.model.weight, float), self._count
         outer, inner, field = alpha * jnp.exp(x[0]), alpha * jnp.exp(x[1]) / y, x[2]
-        site = self._site(outer, inner, field, n)
-        factor = self._factor(site, n)
+        pull = self._pull(x)
+        site = self._site(outer, inner, field, pull, n)
+        asked = self._asked(site, pull, n)
         wanted = jnp.asarray(self.control, float)
         if self.by == "S":
             control = 0.5 * (jnp.log1p(site["S"]) - jnp.log(site["far"])) - jnp.arctanh(wanted)
         else:
             control = jnp.log(site["q1"]) - jnp.log(site["complement"]) - jnp.log(wanted) + jnp.log1p(-wanted)
         residual = [
-            x[0] - jnp.log(factor.overlap[0][0] + TINY),
-            x[1] - jnp.log(y * factor.gap[1][0] + TINY),
+            x[0] - jnp.log(asked.outer + TINY),
+            x[1] - jnp.log(y * asked.gap + TINY),
             control,
+            *self._pulled(x, pull, asked),
         ]
         conjugate = outer if self.frozen else outer + inner
         order = dict(q0=site["q0"], q1=site["q1"], q0_hat=outer, q1_hat=conjugate, S=site["S"], S_hat=field)
-        parts = dict(x=x, site=site, factor=factor, outer=outer, inner=inner, field=field)
-        return State(order, jnp.stack(residual), parts)
+        parts = dict(x=x, site=site, asked=asked, outer=outer, inner=inner, field=field, pull=pull)
+        return State(order | self._of_references(parts), jnp.stack(residual), parts)
 
-    def _site(self, outer: Array, inner: Array, field: Array, n: int) -> dict[str, Array]:
-        """Moments of t = tanh(sqrt(q0^) z + sqrt(q1^-q0^) v + S^ W~) under the tilted measure, which is even in z."""
+    @property
+    def _count(self) -> Array:
+        """y; 1 where its limit has been taken."""
+        return jnp.ones(()) if self.frozen else jnp.asarray(self.y, float)
+
+    def _pull(self, x: Array) -> Any:
+        """What the reference feels beside the W."""
+        return None
+
+    def _pulled(self, x: Array, pull: Any, asked: Asked) -> tuple[Array, ...]:
+        """The equations of `pull`."""
+        return ()
+
+    def _of_references(self, parts: dict[str, Any]) -> dict[str, Array]:
+        return {}
+
+    def _sides(self, lean: Array, pull: Any, n: int) -> Sides:
+        """W~ in a field y lean (y = inf: it takes the sign of z > 0)."""
+        if self.frozen:
+            nothing = jnp.zeros_like(lean)
+            return Sides(jnp.ones_like(lean), nothing, nothing, nothing, lean)
+        u = self.y * lean
+        ahead, behind = jax.nn.sigmoid(2.0 * u), jax.nn.sigmoid(-2.0 * u)
+        return Sides(ahead, behind, 4.0 * ahead * behind, jnp.zeros_like(u), log_2cosh(u) / self.y)
+
+    def _site(self, outer: Array, inner: Array, field: Array, pull: Any, n: int) -> dict[str, Array]:
+        """Moments of t = tanh(sqrt(q0^) z + sqrt(q1^-q0^) v + S^ W~) under the tilted measure, which is even in (z, W~)."""
         y, steep = self.y, jnp.sqrt(outer + (1e-14 if self.frozen else 1.0) * _NO_FIELD)
         width = 1.0 / (steep if self.frozen else steep * (1.0 + y))
         rule = gaussian_rule(
             (jnp.zeros(()),), (width,), n, even=True, moving=self.frozen
         )  # y = inf: a kink at 0
-        mean = lambda values: jnp.sum(rule.weights * values)
+        x, weights = steep * rule.nodes, rule.weights
+        settled = self.frozen and pull is None  # W~ = sign z
+        if self.frozen:  # one more point, where the field of the W on one side is 0+
+            edge = 1e-13 + (0.0 if settled else field)
+            x, weights = jnp.append(x, edge), jnp.append(weights, 0.0)
+        mean = lambda values: jnp.sum(weights * values)
         terminal = self.model.prior.terminal(jnp.zeros(()))
-        levels = lambda h: (Level((inner * jnp.ones_like(h),), y),)
-        sides = jnp.ones((1, 1)) if self.frozen else jnp.array([[1.0], [-1.0]])  # y = inf: W~ = sign z
-        h = (steep * rule.nodes)[None] + field * sides
-        out = tower(terminal, levels(h), n, (h,))
-        if self.frozen:
-            share, value = jnp.ones_like(h), out.value[0]
-        else:
-            exponent = y * out.value
-            top = lax.stop_gradient(jnp.max(exponent, 0))
-            share = jnp.exp(exponent - top[None])
-            total = jnp.sum(share, 0)
-            share, value = share / total[None], (jnp.log(total) + top) / y
-        average = lambda values: mean(jnp.sum(share * values, 0))
-        (t,) = out.score
-        centre = jnp.sum(share * t, 0)
-        gap, q0 = average(out.gap[0][0] + (t - centre[None]) ** 2), mean(centre**2)
-        if self.frozen:  # the score jumps by 2 t(0+) where z changes sign, see `levels._crossing`
-            edge = field + jnp.full((1,), 1e-13)
-            gap = gap + 2.0 * tower(terminal, levels(edge), n, (edge,)).score[0][0] / (
-                steep * np.sqrt(2 * np.pi)
-            )
+        h = x[None] + field * (jnp.ones((1, 1)) if settled else jnp.array([[1.0], [-1.0]]))
+        out = tower(terminal, (Level((inner * jnp.ones_like(h),), y),), n, (h,))
+        up, down, t, t_down = out.value[0], out.value[-1], out.score[0][0], out.score[0][-1]
+        sides = self._sides(0.5 * (up - down) + (0.0 if pull is None else pull.ratio * x), pull, n)
+        average = lambda a: mean(sides.ahead * a[0] + sides.behind * a[-1])
+        lone, middle, half = sides.ahead - sides.behind, 0.5 * (t + t_down), 0.5 * (t - t_down)
+        within = average(out.gap[0][0])
+        if self.frozen:  # the score jumps by 2 t(0+) where that field changes sign, see `levels._crossing`
+            density = jnp.exp(-0.5 * (edge / steep) ** 2) / (steep * np.sqrt(2 * np.pi))
+            within = within + 2.0 * density * (t[-1] if settled else 2.0 * sides.behind[-1] * t_down[-1])
+        q0, gap = mean((middle + lone * half) ** 2 + sides.spread * half**2), within + mean(sides.unsure * half**2)
+        shared = mean(sides.unsure * half)
+        cross = mean(lone * (middle + lone * half) + sides.spread * half)
+        c, r = cross / (q0 + TINY), shared / (gap + TINY)
+        left = 1.0 - c * half
         return dict(
             q0=q0,
             gap=gap,
             q1=q0 if self.frozen else q0 + gap,
             complement=average(out.curvature[0]),
-            S=average(sides * t),
-            far=average(1.0 - sides * t),
-            value=mean(value),
+            S=mean(sides.ahead * t - sides.behind * t_down),
+            far=mean(sides.ahead * (1.0 - t) + sides.behind * (1.0 + t_down)),
+            value=mean(0.5 * (up + down) + sides.value),
             fluctuation=average(out.fluctuation),
+            cross=cross,
+            shared=shared,
+            wide=mean(sides.unsure),
+            c=c,
+            r=r,
+            apart=mean((lone * left - c * middle) ** 2 + sides.spread * left**2),
+            narrow=mean(sides.unsure * (1.0 - r * half) ** 2) + r**2 * within,
         )
 
-    def _factor(self, site: dict[str, Array], n: int) -> Moments:
+    def _asked(self, site: dict[str, Array], pull: Any, n: int) -> Asked:
+        """What the patterns ask for."""
         levels = (Level((site["q0"],), 0.0), Level((site["gap"],), self.y))
-        return tower(self.model.factor.terminal(site["complement"]), levels, n)
+        out = tower(self.model.factor.terminal(site["complement"]), levels, n)
+        return Asked(out.value, out.overlap[0][0], out.gap[1][0], out.hessian[0][0], out.fluctuation)
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         parts, order = state.parts, state.order
-        site = parts["site"]
+        site, pull = parts["site"], parts["pull"]
         if self.frozen:
             coupling = site["gap"] * parts["outer"] + site["q0"] * parts["inner"]
         else:
             coupling = self.y * (order["q1"] * order["q1_hat"] - order["q0"] * order["q0_hat"])
         interaction = (
-            -order["S_hat"] * order["S"] - 0.5 * order["q1_hat"] * site["complement"] - 0.5 * coupling
+            -parts["field"] * order["S"] - 0.5 * order["q1_hat"] * site["complement"] - 0.5 * coupling
         )
-        value = self._site(parts["outer"], parts["inner"], parts["field"], n)["value"]
-        return (interaction, value, self.model.weight * self._factor(site, n).value)
+        if pull is not None:
+            own = pull.spread + pull.ratio**2 * parts["outer"]
+            shared = pull.ratio * parts["outer"] * site["shared"]
+            interaction = interaction - self._count * (0.5 * own * site["wide"] + shared)
+        value = self._site(parts["outer"], parts["inner"], parts["field"], pull, n)["value"]
+        return (interaction, value, self.model.weight * self._asked(site, pull, n).value)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         energy, entropy = self.thermal(state, phi, n)
@@ -165,20 +230,22 @@ class AnyReference(Followed):
 
     def slope(self, problem: Problem, x: Array, state: State, n: int) -> Array:
         """d phi/d(control) = -S^ dS/d(control), along the solutions x of `problem` (this one, or this one at its y*); control: d or q1."""
-        field = state.order["S_hat"]
+        along = jnp.asarray(self.model.weight, float) * state.parts["asked"].together - state.parts["field"]
         if self.by == "S":
-            return 2.0 * field
-        return -field * problem.total("control", x, lambda s: s.order["S"], n)
+            return -2.0 * along
+        return along * problem.total("control", x, lambda s: s.order["S"], n)
 
     def at_y(self, y: Array) -> "AnyReference":
         return eqx.tree_at(lambda p: p.y, self, y)
 
     def _fluctuation(self, state: State) -> Array:
         """S_E = lim (Phi - y phi): what the Gaussian fluctuations around the maxima and the terms of order 1/y of q0, q0^ leave."""
-        site, factor, inner = state.parts["site"], state.parts["factor"], state.parts["inner"]
+        site, factor, inner = state.parts["site"], state.parts["asked"], state.parts["inner"]
         alpha, dq = jnp.asarray(self.model.weight, float), site["gap"]
-        moved = inner * site["complement"] + alpha * dq * factor.hessian[0][0]
-        either = jnp.where(state.parts["outer"] > 0, 0.0, np.log(2.0))  # without patterns no field tells the sign of the reference
+        moved = inner * site["complement"] + alpha * dq * factor.hessian
+        either = jnp.where(
+            state.parts["outer"] > 0, 0.0, np.log(2.0)
+        )  # without patterns no field tells the sign of the reference
         return site["fluctuation"] + alpha * factor.fluctuation - 0.5 * moved + either
 
     def inside(self, state: State, edge: float = 1e-12) -> Array:

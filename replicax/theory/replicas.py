@@ -21,6 +21,7 @@ from jax import Array, lax
 
 from replicax.numerics.special import binary_entropy
 from replicax.theory.ansatz import LocalEntropy, poses, require
+from replicax.theory.constrained import Constrained
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
 from replicax.theory.perceptron import TINY, Bipartite
@@ -175,7 +176,9 @@ class FreeBall(Problem):
         field = jnp.arctanh(root) / root  # of the barycentre on itself: x = D tanh x
         left = 1.0 - field * (1.0 - q1)
         S_E = np.log(2.0) - 0.5 * (jnp.log(left) + 1.0 - left)
-        return dict(phi=binary_entropy(0.5 * (1.0 - root)), slope=-0.5 * field, S_E=S_E, pull=2.0 / np.pi * q1)
+        return dict(
+            phi=binary_entropy(0.5 * (1.0 - root)), slope=-0.5 * field, S_E=S_E, pull=2.0 / np.pi * q1
+        )
 
     def state(self, x: Array, n: int) -> State:
         q1 = jnp.asarray(self.q1, float)
@@ -210,8 +213,16 @@ def replicas(model: Any, ansatz: LocalEntropy) -> tuple[Problem, ...]:
         if ansatz.y is INFINITE and problem.labels is None:
             return (problem, FreeBall(model, control, ansatz.scale))
     elif model.prior.norm == "unit" and model.prior.even and getattr(model, "labels", "random") == "random":
-        problem = AnyReference(model, y, control, "q1" if ansatz.d is None else "S")
-        if ansatz.y is INFINITE and ansatz.d is not None:
+        by = "q1" if ansatz.d is None else "S"
+        if ansatz.ensemble == "constrained":
+            if ansatz.y is INFINITE and model.beta is not INFINITE:
+                raise ValueError(f"beta = {model.beta}: y = inf around a solution is known for beta = inf")
+            kappa = model.kappa if ansatz.kappa_ref is None else ansatz.kappa_ref
+            reference = eqx.tree_at(lambda m: m.kappa, model, jnp.asarray(kappa, float))
+            problem = Constrained(model, y, control, by, reference)
+        else:
+            problem = AnyReference(model, y, control, by)
+        if ansatz.y is INFINITE and ansatz.d is not None and ansatz.ensemble == "reference":
             return (problem, Displaced(model, (0.0,), control))
     else:
         raise ValueError(f"ensemble = {ansatz.ensemble!r}: known for binary weights and random labels")

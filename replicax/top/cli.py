@@ -297,7 +297,13 @@ def _figure(args: argparse.Namespace) -> int:
         Path(args.output).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"{args.output} is not a folder that can be written to: {error.strerror}") from None
+    refused: list[str] = []
     for name in registry.figures() if args.name == "all" else (args.name,):
-        for path in figure(name, args.output, quick=args.quick):
-            print(path)
+        try:
+            for path in figure(name, args.output, quick=args.quick):
+                print(path)
+        except ValueError as error:  # the others are drawn nevertheless
+            refused.append(f"{name}: {error}")
+    if refused:
+        raise ValueError("; ".join(refused))
     return 0

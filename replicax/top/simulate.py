@@ -55,6 +55,8 @@ def simulate(model: Model, algorithm: str = "enumeration", **params: Any) -> Sim
     rbp, fbp, sbpi, annealing, edmc, stochastic-weights, ..   solvers: `solved`, `steps`, `energy` of what they leave
 
     parallel, sequential, fbp   recurrent-network: `solved`, `steps`, `energy`, mean `stability` of the fixed points found; see `simulation.dynamics`
+    greedy, entropic-greedy, replicated-dynamics, stochastic-spins   the same by other searches; see `simulation.searches`
+    code, representation, attractors   recurrent-network: fixed points as a code; see `simulation.codes`
     integrate     rate-network: Delta0, tanh2, lyapunov
 
     params: see `top.runs`; common are N, samples, key = 0, strict = False (True: the other convention for

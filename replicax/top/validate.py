@@ -221,7 +221,9 @@ def _minima(model: Any, plain: Any, N: Any, samples: Any, key: Any, sizes: Any, 
         seen = [m.observables[name] for m in measured]
         finite, limit = theory[name][:-1], float(theory[name][-1])
         rows += [_row(name, t, x, n, "") for t, x, n in zip(finite, seen, sizes)]
-        rows.append(_limit(name, limit, finite, measured, seen, notes[-1], curvature=(_BEND * abs(limit), 0.0)))
+        rows.append(
+            _limit(name, limit, finite, measured, seen, notes[-1], curvature=(_BEND * abs(limit), 0.0))
+        )
     return rows
 
 

@@ -337,7 +337,7 @@ def _steps(
         ends = dict(lower=centre - RANGE, upper=centre + RANGE)
         rule = gaussian_rule(positions, widths, n, even=even, moving=jumps, **ends)
     elif slope is None:
-        centre, spread = _peak(inner, h, scale, m)
+        centre, spread = peak(inner, h, scale, m)
         positions = (centre, *((b - h) / scale for b in bends.positions))
         widths = (spread, *(everywhere(w) / scale for w in bends.widths))
         rule = gaussian_rule(positions, widths, n, lower=centre - RANGE, upper=centre + RANGE)
@@ -361,7 +361,7 @@ def _steps(
     return shifts, factor, jnp.where(small[..., None], 0.0, rule.log_weights)
 
 
-def _peak(inner: Callable, h: Array, scale: Array, m: float | Array) -> tuple[Array, Array]:
+def peak(inner: Callable, h: Array, scale: Array, m: float | Array) -> tuple[Array, Array]:
     """Where m f(h + scale z) - z^2/2 is largest and how wide it is there, for concave f with unbounded slope (constraints).
 
     Newton on z - m scale f', which is concave for these f and climbs monotonically from the left; the exponent is strongly concave, so

@@ -122,9 +122,7 @@ class Square(Loss):
 
     def moreau(self, h: Array, V: Array) -> Envelope:
         score = (self.target - h) / (1.0 + V)
-        return Envelope(
-            -0.5 * (self.target - h) * score, score, -jnp.ones_like(h) / (1.0 + V), h + V * score
-        )
+        return Envelope(-0.5 * (self.target - h) * score, score, -jnp.ones_like(h) / (1.0 + V), h + V * score)
 
 
 class Logistic(Loss):
@@ -239,7 +237,9 @@ def _jumps(function: Callable) -> tuple[float, ...]:
     """Where l' or l'' jumps: cells of a grid, each halved towards the larger difference, in which a difference survives."""
     loss, found = _Function(function), []
     # no number that a kink is likely to lie at is an end of a cell
-    grid = np.concatenate([np.linspace(-_NEAR, _NEAR, 4001), *(s * np.geomspace(_NEAR, _FAR, 400) for s in (1, -1))])
+    grid = np.concatenate(
+        [np.linspace(-_NEAR, _NEAR, 4001), *(s * np.geomspace(_NEAR, _FAR, 400) for s in (1, -1))]
+    )
     edges = np.unique(grid) + 0.001 * np.pi / 7
     with jax.ensure_compile_time_eval(), np.errstate(invalid="ignore", over="ignore"):
         at = jax.jit(loss._slopes)

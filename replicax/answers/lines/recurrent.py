@@ -1,6 +1,5 @@
 """Thresholds of recurrent networks: isolation, dense regions, the code of fixed points, attractors, stable aligned states."""
 
-import functools
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -131,6 +130,12 @@ def _onset(order: int, *guess: float):
     return System("J_D", system)
 
 
+def _network_isolation(model: RecurrentNetwork, options: Options, n: int):
+    if model.N is not INFINITE:
+        raise ValueError("N: the distance of isolated fixed points is a limit N = inf")
+    return isolation(model, options, n, lowest=1e-290)
+
+
 def _shannon(model: RecurrentNetwork, options: Options, n: int):
     """The flip rate p with h2(p) = log 2 - S_1 = -log Phi(J_D): Shannon bound and Gilbert-Varshamov distance of the rate S_1/log 2."""
     lost = -log_H(-jnp.asarray(model.J_D, float))
@@ -181,7 +186,7 @@ def _aligned(model: Any, options: Options, n: int):
 define("j-gap", RecurrentNetwork, _onset(0, 0.06, 0.016, 4.6))
 define("j-mono", RecurrentNetwork, _onset(1, 0.073, 0.006, 7.5))
 define("j-conc", RecurrentNetwork, _onset(2, 0.096, 0.026, 6.3))
-define("d-iso", RecurrentNetwork, Explicit("d", functools.partial(isolation, lowest=1e-290), needs=("J_D",)))
+define("d-iso", RecurrentNetwork, Explicit("d", _network_isolation, needs=("J_D",)))
 define("shannon", RecurrentNetwork, Explicit("p", _shannon, needs=("J_D",)))
 define("attractor-capacity", RecurrentNetwork, Explicit("alpha", _attractors, needs=("J_D",)))
 define("g-star", RateNetwork, Explicit("g", _aligned))

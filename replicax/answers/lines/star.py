@@ -78,9 +78,7 @@ def _stable(problem: Problem, state: State, n: int) -> Array:
 define(
     "kappa-star",
     SphericalPerceptron,
-    Definition(
-        "kappa_ref", False, _guesses, _seen, _overlap, _stable, ("alpha",), _couple, absent=_blind
-    ),
+    Definition("kappa_ref", False, _guesses, _seen, _overlap, _stable, ("alpha",), _couple, absent=_blind),
 )
 
 

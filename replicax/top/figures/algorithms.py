@@ -7,6 +7,8 @@ import numpy as np
 from replicax.answers.thresholds import threshold
 from replicax.simulation import (
     Statistic,
+    annealing,
+    edmc,
     focus,
     local_entropy,
     perceptron_instances,
@@ -14,6 +16,7 @@ from replicax.simulation import (
     stochastic_weights,
 )
 from replicax.simulation.focusing import protocol, reinforcement
+from replicax.simulation.statistics import PowerLaw
 from replicax.theory.models import BinaryPerceptron
 from replicax.top.figures import drawn
 
@@ -133,3 +136,102 @@ def bp_local_entropy(quick: bool = False) -> tuple[Any, Any]:
         variables, coords=dict(gamma=("gamma", gammas, dict(definition="field along W", units="1")))
     )
     return drawing, data.assign_attrs(N=N, samples=samples, alpha=alpha)
+
+
+def _per_solution(effort: np.ndarray, solved: np.ndarray) -> Statistic:
+    """Effort of all runs over the number of those that solve: what a solution costs with restarts.
+
+    The error is the binomial one of the number of solutions and that of the mean effort; nan where nothing is solved.
+    """
+    hits = int(solved.sum())
+    if hits == 0:
+        return Statistic(np.nan, np.nan, len(solved))
+    rate, mean = Statistic.from_counts(hits, len(solved)), Statistic.from_samples(effort)
+    cost = mean.mean * len(solved) / hits
+    return Statistic(
+        cost, cost * float(np.hypot(mean.error / mean.mean, rate.error / rate.mean)), len(solved)
+    )
+
+
+@drawn("edmc-scaling")
+def edmc_scaling(quick: bool = False) -> tuple[Any, Any]:
+    """Entropy-driven Monte Carlo against simulated annealing on the number of errors, binary weights, alpha = 0.3, kappa = 0.
+
+    Left: proposals per solution, those of unsolved runs included, with fits N^a to single runs of EdMC and 95 percent confidence intervals.
+    Annealing with a fixed number of sweeps fails from some N on. Right: operations, 2 N P for each product with the patterns (two per sweep
+    of messages) and P for each proposal of annealing: a proposal of EdMC is dear. The dotted line has the published exponent.
+    """
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    alpha, published = 0.3, 2.84
+    sizes = np.array([51, 101, 201, 401] if quick else [51, 101, 151, 201, 301, 401, 601, 801])
+    samples = 8 if quick else 16
+    budgets = (200, 1000) if quick else (200, 2000)
+    methods = ("EdMC, Metropolis", "EdMC, greedy", *(f"annealing, {b} sweeps" for b in budgets))
+    proposals = np.full((len(methods), len(sizes), samples), np.nan)
+    operations, solved = proposals.copy(), np.zeros(proposals.shape, bool)
+    for k, N in enumerate(sizes):
+        instances = perceptron_instances(N=int(N), alpha=alpha, samples=samples, patterns="pm1")
+        for j, moves in enumerate(("metropolis", "greedy")):
+            found = edmc(instances, moves=moves)
+            solved[j, k], proposals[j, k] = found.solved, found.counts["proposals"]
+            operations[j, k] = 4.0 * N * instances.P * found.counts["sweeps"]
+        for j, sweeps in enumerate(budgets, 2):
+            found = annealing(instances, loss="errors", sweeps=sweeps)
+            solved[j, k], proposals[j, k] = found.solved, float(N) * found.steps
+            operations[j, k] = instances.P * proposals[j, k]
+
+    drawing = Figure(figsize=(10, 4.2), layout="constrained")
+    variables: dict[str, Any] = {
+        "solved": (
+            ("method", "N"),
+            solved.mean(-1),
+            dict(definition="fraction of instances solved", units="1"),
+        )
+    }
+    for axes, name, effort in zip(
+        drawing.subplots(1, 2), ("proposals", "operations"), (proposals, operations)
+    ):
+        cost = [
+            [_per_solution(effort[j, k], solved[j, k]) for k in range(len(sizes))]
+            for j in range(len(methods))
+        ]
+        mean, error = (
+            np.array([[getattr(c, part) for c in row] for row in cost]) for part in ("mean", "error")
+        )
+        exponents = np.full((len(methods), 3), np.nan)
+        for j, method in enumerate(methods):
+            label = method
+            if solved[j].all():  # a fit to single runs: none is censored
+                law = PowerLaw.fit(np.repeat(sizes, samples), effort[j].ravel())
+                exponents[j] = law.exponent.mean, law.low, law.high
+                axes.plot(sizes, law(sizes), "-", lw=1, color=f"C{j}")
+                label += f": $N^{{{law.exponent.mean:.2f}}}$ [{law.low:.2f}, {law.high:.2f}]"
+            axes.errorbar(
+                sizes, mean[j], error[j], fmt="os^v"[j], ms=4, capsize=2, color=f"C{j}", label=label
+            )
+        guide = mean[0, 0] * (sizes / sizes[0]) ** published
+        axes.plot(sizes, guide, "k:", lw=1, label=rf"$N^{{{published}}}$, published for EdMC")
+        axes.set(xscale="log", yscale="log", xlabel="number of weights $N$", ylabel=f"{name} per solution")
+        axes.set_xticks(sizes, [str(n) for n in sizes], minor=False)
+        axes.set_xticks([], minor=True)
+        axes.legend(fontsize=7)
+        for suffix, values, what in (("", mean, ""), ("_err", error, " (s.e.)")):
+            variables[name + suffix] = (
+                ("method", "N"), values, dict(definition=f"{name} per solution{what}", units="1")
+            )  # fmt: skip
+        variables[f"exponent_{name}"] = (
+            ("method", "bound"), exponents, dict(definition=f"exponent of {name}: estimate, 95% bounds; nan where runs failed", units="1")
+        )  # fmt: skip
+    drawing.suptitle(rf"binary weights, $\alpha = {alpha}$, {samples} instances at each $N$")
+    data = xr.Dataset(
+        variables,
+        coords=dict(
+            N=("N", sizes, dict(definition="number of weights", units="1")),
+            method=("method", np.arange(len(methods)), dict(definition="; ".join(methods), units="1")),
+            bound=("bound", np.arange(3), dict(definition="estimate, lower, upper", units="1")),
+        ),
+        attrs=dict(alpha=alpha, samples=samples, published_exponent=published),
+    )  # fmt: skip
+    return drawing, data

@@ -5,25 +5,41 @@ from typing import Any
 import numpy as np
 
 from replicax.answers.solve import solve
+from replicax.answers.thresholds import threshold
 from replicax.simulation import Statistic, enumerate_fixed_points, integrate, network_instances
+from replicax.simulation.codes import attractors, correct, fixed_points_of, represent
 from replicax.simulation.dynamics import damage_spreading, parallel, reinforced_messages, sequential
-from replicax.theory.ansatz import LocalEntropy
+from replicax.simulation.fixed_points import list_fixed_points
+from replicax.simulation.landscape import distances, near, partners, paths
+from replicax.simulation.searches import entropic_greedy, greedy, replicated_dynamics, stochastic_spins
+from replicax.theory.ansatz import LocalEntropy, Pair
+from replicax.theory.dynamic_mean_field import course
+from replicax.theory.fixed_point_pairs import damage_map, violated_between, violated_near
 from replicax.theory.models import RateNetwork, RecurrentNetwork
-from replicax.theory.recurrent import damage_map
 from replicax.top.figures import drawn
 
 _J = dict(definition="self-coupling J_D", units="1")
 
 
-def _axes(panels: int = 1) -> tuple[Any, Any]:
+def _axes(columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(6 if panels == 1 else 9, 4), layout="constrained")
-    return drawing, drawing.subplots(1, panels)
+    drawing = Figure(figsize=(6 if columns == 1 else 9, 4 if rows == 1 else 7), layout="constrained")
+    return drawing, drawing.subplots(rows, columns)
 
 
 def _columns(rows: list[Statistic]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([r.mean for r in rows]), np.array([r.error for r in rows])
+
+
+def _measured(runs: Any, quantity: str, shape: Any, definition: str, name: str = "") -> dict[str, Any]:
+    """Variables `name` and `name_err` of one quantity of nested lists of runs."""
+    get = lambda part: np.vectorize(lambda run: getattr(run[quantity], part), otypes=[float])(runs)
+    name = name or quantity
+    return {
+        name: (shape, get("mean"), dict(definition=definition, units="1")),
+        f"{name}_err": (shape, get("error"), dict(definition=f"standard error of {name}", units="1")),
+    }
 
 
 @drawn("fixed-points")
@@ -57,12 +73,14 @@ def fixed_points(quick: bool = False) -> tuple[Any, Any]:
 
 @drawn("damage-spreading")
 def spreading(quick: bool = False) -> tuple[Any, Any]:
-    """Overlap of two copies after one parallel step against that before: exact map and networks; and its course in time."""
+    """Overlap of two copies after one parallel step against that before: exact map and networks; and its course in time, with the mean field."""
     import xarray as xr
 
     N, samples, steps = (300, 4, 8) if quick else (1000, 8, 12)
     J, q, starts = np.array([0.0, 0.5, 1.0]), np.linspace(-1.0, 1.0, 81), np.linspace(-0.9, 0.9, 7)
     theory = np.stack([np.asarray([float(damage_map(x, j)) for x in q]) for j in J])
+    last_start = float(starts[-1])
+    limits = [course(float(j), steps=steps, q=last_start, paths=4000 if quick else 20000) for j in J]
     instances = network_instances(N=N, samples=samples)
     courses = np.array(
         [[damage_spreading(instances, J_D=j, q=x, steps=steps) for x in starts] for j in map(float, J)]
@@ -73,7 +91,8 @@ def spreading(quick: bool = False) -> tuple[Any, Any]:
         left.plot(courses[k, ..., 0].ravel(), courses[k, ..., 1].ravel(), f"C{k}o", ms=3, alpha=0.6)
         mean = courses[k, -1].mean(0)
         error = courses[k, -1].std(0, ddof=1) / np.sqrt(samples)
-        right.errorbar(np.arange(steps + 1), mean, error, fmt=f"C{k}o-", ms=3, lw=0.8, capsize=2)
+        right.plot(np.arange(steps + 1), limits[k].Q, f"C{k}-", lw=1)
+        right.errorbar(np.arange(steps + 1), mean, error, fmt=f"C{k}o", ms=3, capsize=2)
     left.plot(q, q, "k:", lw=0.8)
     left.set(xlabel="overlap before", ylabel="overlap after one step")
     left.legend()
@@ -81,6 +100,16 @@ def spreading(quick: bool = False) -> tuple[Any, Any]:
     one = dict(units="1")
     data = xr.Dataset(
         {
+            "mean_field": (
+                ("J_D", "step"),
+                np.array([x.Q for x in limits]),
+                dict(definition=f"overlap in time from {last_start:g}, N = inf") | one,
+            ),
+            "mean_field_err": (
+                ("J_D", "step"),
+                np.array([x.Q_err for x in limits]),
+                dict(definition="standard error of mean_field") | one,
+            ),
             "map": (("J_D", "q"), theory, dict(definition="overlap after one step, exact") | one),
             "course": (
                 ("J_D", "start", "sample", "step"),
@@ -127,55 +156,245 @@ def liquid_entropy(quick: bool = False) -> tuple[Any, Any]:
     return drawing, data
 
 
+#: all with the same number of sweeps of N^2 multiplications
 _SEARCHES = {
-    "parallel": lambda x, j: parallel(x, J_D=j, steps=1000),
-    "sequential": lambda x, j: sequential(x, J_D=j, sweeps=300),
-    "fbp": lambda x, j: reinforced_messages(x, J_D=j, sweeps=60),
+    "parallel": lambda x, j, n: parallel(x, J_D=j, steps=n),
+    "sequential": lambda x, j, n: sequential(x, J_D=j, sweeps=n),
+    "fbp": lambda x, j, n: reinforced_messages(x, J_D=j, sweeps=n),
+    "replicated-dynamics": lambda x, j, n: replicated_dynamics(x, J_D=j, sweeps=n),
+    "stochastic-spins": lambda x, j, n: stochastic_spins(x, J_D=j, sweeps=n),
+    "entropic-greedy": lambda x, j, n: entropic_greedy(x, J_D=j, sweeps=n),
+    "greedy": lambda x, j, n: greedy(x, J_D=j, sweeps=n),
 }
 
 
 @drawn("solvers")
 def searches(quick: bool = False) -> tuple[Any, Any]:
-    """Fraction of networks in which a fixed point is found against J_D, with binomial errors, +-1 couplings.
+    """Fraction of networks in which a fixed point is found within one budget of sweeps, against J_D and N, with binomial errors, +-1 couplings."""
+    import xarray as xr
 
-    Budgets: 1000 parallel updates, 300 sequential sweeps, 60 sweeps of messages.
+    sizes, samples, sweeps = ((40, 80), 8, 100) if quick else ((50, 100, 200), 40, 200)
+    J = np.linspace(0.1, 0.8, 4 if quick else 8)
+    networks = [network_instances(N=N, samples=samples, couplings="pm1") for N in sizes]
+    runs = [
+        [[search(x, float(j), sweeps).statistics() for j in J] for x in networks]
+        for search in _SEARCHES.values()
+    ]
+    variables = _measured(np.array(runs), "solved", ("algorithm", "N", "J_D"), "fraction solved")
+    drawing, panels = _axes(2)
+    step = 0.04 * (J[1] - J[0])
+    for axes, size in zip(panels, (0, -1)):
+        for k, name in enumerate(_SEARCHES):
+            mean, error = (variables[v][1][k, size] for v in ("solved", "solved_err"))
+            axes.errorbar(J + step * (k - 3), mean, error, fmt="o-", ms=4, lw=1, capsize=2, label=name)
+        axes.set(
+            xlabel="self-coupling $J_D$", title=f"N = {sizes[size]}, {sweeps} sweeps", ylim=(-0.05, 1.05)
+        )
+    panels[0].set(ylabel=f"fraction of {samples} networks")
+    panels[0].legend(fontsize=8)
+    data = xr.Dataset(
+        variables,
+        coords=dict(
+            J_D=("J_D", J, _J),
+            N=("N", list(sizes), dict(definition="number of spins", units="1")),
+            algorithm=(
+                "algorithm",
+                np.arange(len(_SEARCHES)),
+                dict(definition=", ".join(_SEARCHES), units="1"),
+            ),
+        ),
+        attrs=dict(samples=samples, sweeps=sweeps),
+    )
+    return drawing, data
+
+
+@drawn("fixed-point-geometry")
+def geometry(quick: bool = False) -> tuple[Any, Any]:
+    """Fixed points of one network: their distances, and the violated spins near them and on the straight paths between them.
+
+    Typical ones (theory; all fixed points of small networks) and those that searches find in one larger network, +-1 couplings there.
     """
     import xarray as xr
 
-    N, samples = (60, 6) if quick else (200, 20)
-    J = np.linspace(0.1, 0.7, 4 if quick else 7)
-    instances = network_instances(N=N, samples=samples, couplings="pm1")
-    rows = {
-        name: _columns([search(instances, float(j)).statistics()["solved"] for j in J])
-        for name, search in _SEARCHES.items()
-    }
-    drawing, axes = _axes()
-    for k, (name, (mean, error)) in enumerate(rows.items()):
-        axes.errorbar(J + 0.004 * (k - 1), mean, error, fmt="o-", ms=4, lw=1, capsize=2, label=name)
-    axes.set(
-        xlabel="self-coupling $J_D$",
-        ylabel=f"fraction of {samples} networks",
-        title=f"N = {N}",
-        ylim=(-0.05, 1.05),
+    J, (small, networks, N, starts) = 0.6, (12, 60, 100, 40) if quick else (16, 100, 300, 100)
+    d, x, k = np.linspace(0.0, 0.5, 101), np.linspace(0.0, 1.0, 101), np.arange(1, small)
+    inside = np.linspace(0.005, 0.995, 100)
+    limit, exact = (
+        np.asarray(solve(RecurrentNetwork(J_D=J, **size), Pair(d=at)).entropy)
+        for size, at in ((dict(), inside), (dict(N=small), k / small))
     )
-    axes.legend()
-    shape = ("algorithm", "J_D")
+    flips = np.arange(0, small // 2 + 1)
+    instances = network_instances(N=small, samples=networks)
+    points = list_fixed_points(instances, J_D=J)
+    counts = partners(points, small)[:, 1:small]
+    total = np.array([len(p) for p in points], float)
+    mean = counts.sum(0) / total.sum()
+    influence = (counts - total[:, None] * mean) / total.mean()
+    seen = np.log(mean) / small, influence.std(0, ddof=1) / np.sqrt(networks) / mean / small
+    # one fixed point after another: every one counts alike
+    typical = near(instances, points, flips, J_D=J)
+
+    one = network_instances(N=N, samples=1, couplings="pm1", key=1)
+    found = {
+        name: fixed_points_of(one.couplings[0], 1, J_D=J, starts=starts, search=name) for name in ("sequential", "fbp")
+    }  # fmt: skip
+    steps = np.arange(0, N // 2 + 1, max(1, N // 40))
+    shares = np.linspace(0.0, 1.0, 21)
+    around = {name: near(one, [p], steps, J_D=J) for name, p in found.items()}
+    between = {name: paths(one, p, shares, J_D=J) for name, p in found.items()}
+    edges = np.arange(-0.5, N + 1.5, max(1, N // 50)) / N
+    centre = 0.5 * (edges[1:] + edges[:-1])
+    histograms = {name: np.histogram(distances(p), edges, density=True)[0] for name, p in found.items()}
+
+    drawing, ((left, right), (below, last)) = _axes(2, 2)
+    left.plot(inside, limit, "k-", lw=1.3, label=r"$N = \infty$")
+    left.plot(k / small, exact, "C2-", lw=1, label=f"N = {small}, exact")
+    left.errorbar(
+        k / small, *seen, fmt="C2o", ms=4, capsize=2, label=f"{networks} networks, all fixed points"
+    )
+    left.axhline(0.0, color="k", lw=0.5)
+    left.set(xlabel="distance $d$", ylabel="log(partners)/N", title=f"$J_D$ = {J:g}", ylim=(-0.12, None))
+    for k_, name in enumerate(found):
+        right.plot(centre, histograms[name], f"C{k_}o-", ms=3, lw=0.8, label=f"{name}, N = {N}")
+        last.errorbar(shares, *between[name], fmt=f"C{k_}o", ms=3, capsize=2, label=f"{name}, N = {N}")
+        below.errorbar(steps / N, *around[name], fmt=f"C{k_}o", ms=3, capsize=2, label=f"{name}, N = {N}")
+    bell = np.sqrt(2 * N / np.pi) * np.exp(-2 * N * (centre - 0.5) ** 2)
+    right.plot(centre, bell, "k-", lw=1.2, label="typical pairs")
+    right.set(xlabel="distance of two found fixed points", ylabel="density", xlim=(0.2, 0.8))
+    near_limit, near_exact = (
+        np.asarray(violated_near(d, J)),
+        np.asarray(violated_near(flips / small, J, small)),
+    )
+    below.plot(d, near_limit, "k-", lw=1.3, label=r"typical, $N = \infty$")
+    below.plot(flips / small, near_exact, "C2-", lw=1, label=f"typical, N = {small}, exact")
+    below.errorbar(flips / small, *typical, fmt="C2o", ms=4, capsize=2)
+    below.set(xlabel="fraction of flipped spins", ylabel="violated spins")
+    path = np.asarray(violated_between(x, J))
+    last.plot(x, path, "k-", lw=1.3, label="typical pair")
+    last.set(xlabel="position between two fixed points", ylabel="violated spins", ylim=(0, None))
+    for axes in (left, right, below, last):
+        axes.legend(fontsize=8)
+
+    unit = dict(units="1")
+    searches = tuple(found)
+    stack = lambda table, part: np.array([table[name][part] for name in searches])
+    nats = dict(units="nats per spin")
     data = xr.Dataset(
         {
-            "solved": (
-                shape, np.array([m for m, _ in rows.values()]), dict(definition="fraction solved", units="1")
-            ),
-            "solved_err": (
-                shape, np.array([e for _, e in rows.values()]), dict(definition="binomial error", units="1")
+            "pairs": ("d_pair", limit, dict(definition="(1/N) log of the mean number of partners, N = inf") | nats),
+            "pairs_N": ("k", exact, dict(definition="the same at finite N, exact") | nats),
+            "pairs_seen": ("k", seen[0], dict(definition="the same, all fixed points of networks") | nats),
+            "pairs_seen_err": ("k", seen[1], dict(definition="standard error") | nats),
+            "near": ("d", near_limit, dict(definition="violated spins near a typical fixed point, N = inf") | unit),
+            "near_N": ("flips", near_exact, dict(definition="the same at finite N, exact") | unit),
+            "near_seen": ("flips", typical[0], dict(definition="the same, all fixed points of networks") | unit),
+            "near_seen_err": ("flips", typical[1], dict(definition="standard error") | unit),
+            "near_found": (("search", "steps"), stack(around, 0), dict(definition="near found fixed points") | unit),
+            "near_found_err": (("search", "steps"), stack(around, 1), dict(definition="standard error") | unit),
+            "path": ("x", path, dict(definition="violated spins between two typical fixed points") | unit),
+            "path_found": (("search", "share"), stack(between, 0), dict(definition="between found ones") | unit),
+            "path_found_err": (("search", "share"), stack(between, 1), dict(definition="standard error") | unit),
+            "distances": (
+                ("search", "distance"), np.array([histograms[n] for n in searches]),
+                dict(definition="density of the distances of found fixed points") | unit,
             ),
         },
         coords=dict(
-            J_D=("J_D", J, _J),
-            algorithm=("algorithm", np.arange(len(rows)), dict(definition=", ".join(rows), units="1")),
+            d_pair=("d_pair", inside, dict(definition="distance") | unit),
+            k=("k", k / small, dict(definition="distance") | unit),
+            d=("d", d, dict(definition="fraction of flipped spins") | unit),
+            flips=("flips", flips / small, dict(definition="fraction of flipped spins") | unit),
+            steps=("steps", steps / N, dict(definition="fraction of flipped spins") | unit),
+            x=("x", x, dict(definition="fraction of the differing spins flipped") | unit),
+            share=("share", shares, dict(definition="fraction of the differing spins flipped") | unit),
+            distance=("distance", centre, dict(definition="distance of two fixed points") | unit),
+            search=("search", np.arange(2), dict(definition=", ".join(searches)) | unit),
         ),
-        attrs=dict(N=N, samples=samples),
+        attrs=dict(J_D=J, N=N, small=small, networks=networks, starts=starts),
     )  # fmt: skip
     return drawing, data
+
+
+@drawn("liquid-code")
+def liquid_code(quick: bool = False) -> tuple[Any, Any]:
+    """Fixed points as a code, +-1 couplings.
+
+    Errors after reading against errors in the channel, with the Shannon bound of a code of that rate (dashed); words read without error against
+    the Hebbian term; distance of inputs and representations; number of fixed points that can be stored as attractors.
+    """
+    import xarray as xr
+
+    N, samples, small, networks = (100, 12, 40, 2) if quick else (200, 40, 80, 4)
+    J = np.array([0.4, 0.8]) if quick else np.array([0.4, 0.6, 0.8])
+    flips = (
+        np.array([0.02, 0.06, 0.12, 0.2]) if quick else np.array([0.01, 0.02, 0.04, 0.07, 0.1, 0.14, 0.18])
+    )
+    hebb, line = np.array([0.0, 0.4, 0.8, 1.2]), np.linspace(0.15, 1.5, 55)
+    bounds = {
+        name: np.asarray(threshold(RecurrentNetwork(J_D=np.append(line, J)), name).value)
+        for name in ("shannon", "attractor-capacity")
+    }
+    shannon, stored, at_J = bounds["shannon"][:-len(J)], bounds["attractor-capacity"][:-len(J)], bounds["shannon"][-len(J):]  # fmt: skip
+    instances = network_instances(N=N, samples=samples, couplings="pm1")
+    fresh = network_instances(N=small, samples=networks, couplings="pm1")
+    send = lambda j, **how: correct(instances, J_D=float(j), **how).statistics()
+    read = np.array([[send(j, flip=float(p)) for p in flips] for j in J])
+    own = np.array([[send(j, flip=0.1, hebb=float(e), decoder="sequential") for e in hebb] for j in J])
+    seen = np.array([represent(instances, J_D=float(j)).statistics() for j in J])
+    kept = np.array([attractors(fresh, J_D=float(j), starts=10 * small) for j in J])
+    variables: dict[str, Any] = {
+        **_measured(read, "d_out", ("J_D", "flip"), "mean distance from the word after reading by messages"),
+        **_measured(read, "corrected", ("J_D", "flip"), "fraction of words read without error by messages"),
+        **_measured(own, "corrected", ("J_D", "hebb"), "the same by the dynamics, 10% flipped", "stabilised"),
+        **_measured(seen, "solved", "J_D", "fraction of inputs with a representation"),
+        **_measured(seen, "distance", "J_D", "distance between input and representation"),
+        **_measured(seen, "d_out", "J_D", "distance of the representations of inputs that differ by 5%", "d_pair"),
+        **_measured(kept, "alpha", "J_D", "found fixed points stored per spin, mean of rows (lower bound where complete < 1)", "stored"),
+        **_measured(kept, "complete", "J_D", "fraction of rows that could not store all"),
+        "shannon": ("line", shannon, dict(definition="flip rate of the Shannon bound; Gilbert-Varshamov distance", units="1")),
+        "capacity": ("line", stored, dict(definition="typical fixed points stored per spin, N = inf", units="1")),
+    }  # fmt: skip
+
+    drawing, ((left, right), (below, last)) = _axes(2, 2)
+    get = lambda name: (variables[name][1], variables[f"{name}_err"][1])
+    dots = lambda axes, x, name, k=slice(None), **style: axes.errorbar(
+        x, get(name)[0][k], get(name)[1][k], **(dict(fmt="o-", ms=4, capsize=2, lw=0.8) | style)
+    )
+    for k, j in enumerate(J):
+        dots(left, flips, "d_out", k, color=f"C{k}", label=f"$J_D$ = {j:g}")
+        left.axvline(at_J[k], color=f"C{k}", ls="--", lw=1)
+        dots(right, hebb, "stabilised", k, color=f"C{k}", label=f"$J_D$ = {j:g}")
+    left.plot(flips, flips, "k:", lw=0.8)
+    left.set(xlabel="fraction of flipped spins", ylabel="errors after reading", title=f"messages, N = {N}")
+    right.set(
+        xlabel=r"Hebbian term $\epsilon$",
+        ylabel="words read without error",
+        title="dynamics, 10% flipped",
+        ylim=(-0.05, 1.05),
+    )
+    below.plot(line, shannon, "k-", lw=1.2, label="no fixed point is nearer")
+    dots(below, J, "distance", fmt="C0o", label="input and representation")
+    dots(below, J, "d_pair", fmt="C1s", label="two representations, 5%")
+    below.set(xlabel="self-coupling $J_D$", ylabel="distance", ylim=(0, 0.35))
+    last.plot(line, stored, "k-", lw=1.2, label="typical fixed points")
+    last.axhline(2.0, color="k", ls=":", lw=0.8, label="random patterns")
+    lower = get("complete")[0] < 1.0
+    for k, fmt, label in (
+        (~lower, "C0o", f"found, N = {small}"),
+        (lower, "C0^", "lower bound: no more found"),
+    ):
+        if k.any():
+            dots(last, J[k], "stored", k, fmt=fmt, label=label)
+    last.set(xlabel="self-coupling $J_D$", ylabel="attractors per spin", ylim=(0, 11))
+    for axes in (left, right, below, last):
+        axes.legend(fontsize=8)
+    coords = dict(
+        J_D=("J_D", J, _J),
+        line=("line", line, _J),
+        flip=("flip", flips, dict(definition="fraction of flipped spins", units="1")),
+        hebb=("hebb", hebb, dict(definition="Hebbian term of the word in the couplings", units="1")),
+    )
+    return drawing, xr.Dataset(variables, coords=coords, attrs=dict(N=N, samples=samples, sweeps=60))
 
 
 @drawn("rate-chaos")

@@ -137,7 +137,9 @@ def overparametrized_generalization(quick: bool = False) -> tuple[Any, Any]:
         capsize=2,
         label="enumeration",
     )
-    left.set(xscale="log", ylim=(0.15, 0.56), xlabel=r"features per pattern $N/P$", ylabel=r"test error $\epsilon$")
+    left.set(
+        xscale="log", ylim=(0.15, 0.56), xlabel=r"features per pattern $N/P$", ylabel=r"test error $\epsilon$"
+    )
     left.minorticks_off()
     left.set_xticks([1, 2, 5, 10], ["1", "2", "5", "10"])
     left.legend(fontsize="small", ncols=2, loc="upper right")

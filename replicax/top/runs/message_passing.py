@@ -126,9 +126,9 @@ def _symmetric_gamp(*, alpha, kappa, constraint, N, samples, key, patterns, damp
 def _spherical_gamp(
     *, alpha, kappa, beta, loss, labels, N, samples, key, patterns, damping, iterations, around, **options
 ):
-    if labels == "teacher":
-        raise ValueError("labels = 'teacher' is not allowed: teachers of simulated instances are binary")
-    instances = perceptron_instances(N=N, alpha=alpha, samples=samples, key=key, patterns=patterns)
+    instances = perceptron_instances(
+        N=N, alpha=alpha, samples=samples, key=key, patterns=patterns, labels=labels
+    )
     channel = (Margin if loss == "errors" else SquaredHinge)(float(kappa), finite(float(beta)))
     result = gamp(instances, channel=channel, weights="spherical", damping=damping, iterations=iterations)
     results = _with_entropy(_statistics(result, instances), float(beta))
@@ -174,7 +174,7 @@ enter(
             common(800, 8, PATTERNS)
             | _PASSING
             | dict(damping=DAMPING | dict(default=0.3))
-            | _curve(("gradient",)),
+            | _curve(("gradient", "teacher")),
         ),
     },
 )

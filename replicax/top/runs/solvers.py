@@ -8,7 +8,7 @@ import numpy as np
 
 from replicax.simulation import Statistic
 from replicax.simulation.annealing import annealing
-from replicax.simulation.edmc import edmc
+from replicax.simulation.edmc import MOVES, edmc
 from replicax.simulation.focusing import PROTOCOLS, focus, protocol, reinforcement
 from replicax.simulation.gradient import stochastic_weights
 from replicax.simulation.instances import perceptron_instances
@@ -83,7 +83,7 @@ def _fbp(instances, *, sweeps, y, gamma, damping, kappa, key, **words):
 
 
 def _edmc(instances, *, flips, **keywords):
-    return edmc(instances, flips=flips or None, **keywords)[0]
+    return edmc(instances, flips=flips or None, **keywords)
 
 
 def _annealing(
@@ -183,9 +183,13 @@ enter_solver(
 )
 enter_solver(
     "edmc",
-    "entropy-driven Monte Carlo, greedy",
+    "entropy-driven Monte Carlo: flips that raise the local entropy",
     _edmc,
-    dict(flips=integer(0, 0, np.inf, "flips at most; 0: 2 N")),
+    dict(
+        moves=words(MOVES[0], MOVES, "the best flip of all, or random ones by Metropolis"),
+        temperature=number(0.0, 0.0, np.inf, "temperature of N times the local entropy (metropolis)"),
+        flips=integer(0, 0, np.inf, "flips at most; 0: 2 N"),
+    ),
     N=201,
     samples=6,
 )

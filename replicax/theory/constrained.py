@@ -1,0 +1,222 @@
+r"""y solutions around a reference that satisfies the patterns itself, at its own margin (ensemble R, constrained; binary weights).
+
+`reference` with, in its functional, - Q^ (1 - Q)/2 + y s^ (S - s0) more, a field s^ z/sqrt(q0^) + sqrt(Q^ - s^^2/q0^) z' on W~, and in the pattern
+
+    H((kappa~ - c z - e z' - r v)/sqrt(1 - Q - r^2)),   c = s0/sqrt(q0),  e^2 = Q - c^2,  r = (S - s0)/sqrt(q1 - q0),
+
+Q: overlap of two references, s0: of a reference with the W of another one.  With b the score of this H, g that of a W:
+Q^ = alpha E<b>^2, s^ = alpha E<g><b>, and S^ - s^ is the field that gives the control.  y -> 0: Franz-Parisi.  y -> inf: 1 - Q, S - s0 ~ 1/y,
+and Q^ ~ y^2, s^ ~ y; a violated reference costs y (gap)^2/2 (1 - Q - r^2).
+"""
+
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from replicax.numerics.quadrature import RANGE, gaussian_rule
+from replicax.numerics.roots import newton
+from replicax.numerics.special import H, log_2cosh
+from replicax.theory.free_entropy import FAR, State
+from replicax.theory.perceptron import TINY
+from replicax.theory.reference import AnyReference, Asked, Sides
+from replicax.vocabulary.levels import Level, Terminal, peak, tower
+
+#: added to a variance that vanishes at y = 1, where its square root has no derivative
+_NO_SPREAD = 1e-13
+#: added to both sides of the equation of that variance before their logarithms are compared
+_NOTHING = 1e-4
+#: coordinates of a pull that is hardly felt
+_WEAK = (-4.0, -4.0)
+#: three nested integrals with so many times the square root of n nodes each
+_THIN = 6.0
+#: where the Gaussian of the second one ends (4e-14 outside)
+_REACH = 7.5
+
+
+class Pull(NamedTuple):
+    """Field on W~ per y: ratio times that of the W, and an independent one of variance `spread`."""
+
+    ratio: Array
+    spread: Array
+
+
+class _Both(Terminal):
+    """u -> y log f(h + u) + log f~(h~ + r u): one pattern seen by the W and by their reference."""
+
+    own: Any
+    planted: Any
+    y: Array
+    h: Array
+    h_planted: Array
+    r: Array
+
+    def __call__(self, *u: Array) -> Array:
+        return self.y * self.own(self.h + u[0]) + self.planted(self.h_planted + self.r * u[0])
+
+
+class Constrained(AnyReference):
+    """Coordinates: those of `AnyReference` (S^ - s^ in place of S^), log of `Pull.spread` per alpha, log of `Pull.ratio`, in units of (1+y)/y."""
+
+    reference: Any = None
+
+    largest_block: ClassVar[int] = 1
+    size: ClassVar[int] = 5
+    more: ClassVar[tuple[float, ...]] = (-1.5, -1.0)
+
+    def starts(self) -> tuple[Array, ...]:
+        """Around any reference at first, which then begins to feel the patterns; then as there."""
+        n, seeds = self.nodes // 4, super().starts()
+        free = AnyReference(self.model, self.y, self.control, self.by)
+        residual = lambda x: free.state(x, n).residual
+        root = newton(residual, jnp.stack(free.starts()), tol=1e-6, limit=FAR)
+        step = lambda _, x: x.at[3:].add(-0.6 * self.state(x, n).residual[3:])
+        felt = lax.fori_loop(0, 8, step, jnp.append(root.x, jnp.asarray(_WEAK)))
+        fine = root.converged & jnp.all(jnp.isfinite(felt))
+        return (lax.stop_gradient(jnp.where(fine, felt, seeds[0])), *seeds)
+
+    @property
+    def _unit(self) -> Array:
+        return jnp.ones(()) if self.frozen else 1.0 + 1.0 / jnp.asarray(self.y, float)
+
+    def _pull(self, x: Array) -> Pull:
+        alpha = jnp.asarray(self.model.weight, float)
+        return Pull(self._unit * jnp.exp(x[4]), self._unit**2 * alpha * jnp.exp(x[3]))
+
+    def _pulled(self, x: Array, pull: Pull, asked: Asked) -> tuple[Array, ...]:
+        spread = jnp.log(jnp.exp(x[3]) + _NOTHING) - jnp.log(asked.own / self._unit**2 + _NOTHING)
+        return (spread, jnp.log(pull.ratio) + x[0] - jnp.log(asked.cross + TINY))
+
+    def _of_references(self, parts: dict[str, Any]) -> dict[str, Array]:
+        site, pull, outer = parts["site"], parts["pull"], parts["outer"]
+        if self.frozen:
+            return dict(q=jnp.ones_like(outer), t=site["S"])
+        y = jnp.asarray(self.y, float)
+        cross = y * pull.ratio * outer
+        q_hat = y**2 * (pull.spread + pull.ratio**2 * outer)
+        return dict(
+            q=1.0 - site["wide"],
+            q_hat=q_hat,
+            t=site["cross"],
+            t_hat=cross,
+            S_hat=parts["field"] + cross,
+        )
+
+    def _sides(self, lean: Array, pull: Pull, n: int) -> Sides:
+        """Averages over an independent field of variance y^2 `spread`."""
+        root = jnp.sqrt(pull.spread + _NO_SPREAD)
+        if self.frozen:
+            u = lean / root
+            ahead, behind = H(-u), H(u)
+            density = jnp.exp(-0.5 * u * u) / np.sqrt(2 * np.pi)
+            size = lean * (ahead - behind) + 2.0 * root * density
+            return Sides(ahead, behind, 2.0 * density / root, 4.0 * ahead * behind, size)
+        rule = gaussian_rule((-lean / root,), (1.0 / (self.y * root),), n)
+        mean = lambda a: jnp.sum(rule.weights * a, -1)
+        u = self.y * (lean[..., None] + root * rule.nodes)
+        ahead, behind = jax.nn.sigmoid(2.0 * u), jax.nn.sigmoid(-2.0 * u)
+        forward, back = mean(ahead), mean(behind)
+        lone = forward - back
+        spread = mean((ahead - behind - lone[..., None]) ** 2)
+        return Sides(forward, back, mean(4.0 * ahead * behind), spread, mean(log_2cosh(u)) / self.y)
+
+    def _asked(self, site: dict[str, Array], pull: Pull, n: int) -> Asked:
+        if self.frozen:
+            return self._asked_at_once(site, pull, n)
+        y = jnp.asarray(self.y, float)
+        own = self.model.factor.terminal(site["complement"])
+        planted = self.reference.factor.terminal(site["narrow"])
+        root, beside, wide = jnp.sqrt(site["q0"] + TINY), jnp.sqrt(site["apart"] + _NO_SPREAD), jnp.sqrt(site["gap"])
+        away = site["c"] * root
+        nodes = int(_THIN * n**0.5)
+        seen = self.model.factor.bends(site["complement"] + site["gap"], 0.0)
+        asked = self.reference.factor.bends(site["wide"], 0.0)
+        first = gaussian_rule(
+            *_narrowest(
+                tuple(b / root for b in seen.positions) + tuple(b / away for b in asked.positions),
+                tuple(w / root for w in seen.widths) + tuple(w / away for w in asked.widths),
+            ),
+            nodes,
+        )
+        h = root * first.nodes
+        h_planted = site["c"] * h
+        positions = tuple((b - h_planted) / beside for b in asked.positions)
+        widths = tuple(w / beside * jnp.ones_like(h) for w in asked.widths)
+        second = gaussian_rule(*_narrowest(positions, widths), nodes, lower=-_REACH, upper=_REACH)
+        weights = first.weights[:, None] * second.weights
+        h_planted = h_planted[:, None] + beside * second.nodes
+        h = h[:, None] * jnp.ones_like(h_planted)
+        both = _Both(own, planted, y, h, h_planted, site["r"])
+        centre, width = peak(lambda u: tower(both, (), n, (u,)), jnp.zeros_like(h), wide * jnp.ones_like(h), 1.0)
+        third = gaussian_rule((centre,), (width,), nodes, lower=centre - RANGE, upper=centre + RANGE)
+        u = wide * third.nodes
+        near, far = h[..., None] + u, h_planted[..., None] + site["r"] * u
+        one = lambda f, at: jax.jvp(f, (at,), (jnp.ones_like(at),))
+        (value, g), (value_planted, b) = one(own, near), one(planted, far)
+        exponent = y * value + value_planted + third.log_weights
+        top = lax.stop_gradient(jnp.max(exponent, -1))
+        share = jnp.exp(exponent - top[..., None])
+        total = jnp.sum(share, -1)
+        inside = lambda a: jnp.sum(share * a, -1) / total
+        mean = lambda a: jnp.sum(weights * a)
+        b = b / y
+        score, score_planted = inside(g), inside(b)
+        around = g - score[..., None]
+        return Asked(
+            mean(jnp.log(total) + top) / y,
+            mean(score**2),
+            mean(inside(around**2)),
+            cross=mean(score * score_planted),
+            own=mean((score_planted - pull.ratio * score) ** 2),
+            together=y * mean(inside(around * b)),
+        )
+
+
+    def _asked_at_once(self, site: dict[str, Array], pull: Pull, n: int) -> Asked:
+        """y = inf: the maximum over v; below a kink in z' the reference would be violated, and pays (gap)^2/(2 narrow)."""
+        own = self.model.factor.terminal(site["complement"])
+        root, beside, gap = jnp.sqrt(site["q0"] + TINY), jnp.sqrt(site["apart"] + _NO_SPREAD), site["gap"]
+        r, narrow, kappa = site["r"], site["narrow"], jnp.asarray(self.reference.kappa, float)
+        seen = self.model.factor.bends(site["complement"] + gap, 0.0)
+        first = gaussian_rule(tuple(b / root for b in seen.positions), tuple(w / root for w in seen.widths), n)
+        h, away = root * first.nodes, site["c"] * root * first.nodes
+        highest = lambda f, like: tower(f, (Level((gap * jnp.ones_like(like),), float("inf")),), n, (like,))
+        edge = (kappa - away - r * gap * highest(own, h).score[0]) / beside
+        width = jnp.sqrt(narrow + r**2 * gap) / beside * jnp.ones_like(h)
+        second = gaussian_rule((edge,), (width,), n, moving=True)
+        weights = first.weights[:, None] * second.weights
+        away = away[:, None] + beside * second.nodes
+        h = h[:, None] * jnp.ones_like(away)
+        missing = lambda g: jnp.maximum(kappa - g, 0.0)
+        pays = lambda g: -0.5 * missing(g) ** 2 / narrow
+        out = highest(_Both(own, pays, jnp.ones(()), h, away, r), jnp.zeros_like(h))
+        u = gap * out.score[0]
+        at = tower(own, (), n, (h + u,))
+        score, curvature = at.score[0], at.hessian[0][0]
+        short = missing(away + r * u)
+        score_planted = short / narrow
+        stiff = jnp.where(short > 0, r / narrow, 0.0)
+        loose = 1.0 / (1.0 / gap - curvature + r * stiff)
+        mean = lambda a: jnp.sum(weights * a)
+        return Asked(
+            mean(out.value),
+            mean(score**2),
+            mean(curvature**2 * loose),
+            cross=mean(score * score_planted),
+            own=mean((score_planted - pull.ratio * score) ** 2),
+            together=-mean(curvature * stiff * loose),
+        )
+
+    def _fluctuation(self, state: State) -> Array:
+        """Every violated reference loses log(y)/2."""
+        return jnp.full_like(state.order["S"], -jnp.inf)
+
+
+def _narrowest(positions: tuple, widths: tuple) -> tuple[tuple, tuple]:
+    """The one of several bends."""
+    widths_ = jnp.stack(widths)
+    which = jnp.argmin(widths_, 0)[None]
+    pick = lambda a: jnp.take_along_axis(a, which, 0)[0]
+    return (pick(jnp.stack(positions)),), (pick(widths_),)

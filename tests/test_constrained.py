@@ -1,0 +1,62 @@
+"""Local entropies around a reference that is a solution itself: values of an independent program, derivatives, both limits of y."""
+
+import numpy as np
+import pytest
+
+import replicax as rx
+
+
+def around(**control):
+    return rx.LocalEntropy(ensemble="constrained", **control)
+
+
+@pytest.mark.slow
+def test_values_and_exchange():
+    """Phi and S_I of an independent program; at y = 1 replica and reference may be exchanged."""
+    y = np.array([4.0, 8.0, 2.0, 1.0])
+    solution = rx.solve(rx.BinaryPerceptron(alpha=0.4), around(d=0.2, y=y))
+    excess = solution.phi * y - np.log(2) + y * (0.2 * np.log(0.2) + 0.8 * np.log(0.8))
+    np.testing.assert_allclose(excess[:3], [-0.95103, -1.53912, -0.63559], atol=6e-6)
+    np.testing.assert_allclose(solution.S_I[:2], [0.347168, 0.358247], atol=1e-6)
+    order = solution.order
+    np.testing.assert_allclose([order.t[3], order.q[3]], [order.q0[3]] * 2, atol=1e-8)
+    assert np.max(np.abs(solution.S_E + y * (solution.S_I - solution.phi))) < 1e-11
+
+
+@pytest.mark.slow
+def test_derivatives():
+    model = rx.BinaryPerceptron(alpha=0.6, kappa=0.1)
+    at = lambda d, y: rx.solve(model, around(d=d, y=y, kappa_ref=0.05))
+    y, d = 6.0 + np.array([0.0, -1e-4, 1e-4]), 0.05 + np.array([-1e-5, 1e-5])
+    here, beside = at(0.05, y), at(d, 6.0)
+    assert abs((y[2] * here.phi[2] - y[1] * here.phi[1]) / 2e-4 - here.S_I[0]) < 1e-7
+    assert abs(np.diff(beside.phi)[0] / 2e-5 - here.slope[0]) < 1e-6
+
+
+@pytest.mark.slow
+def test_few_replicas_are_franz_parisi():
+    """y -> 0: S_I(y) = S(d) + O(y) around typical solutions of the margin of the reference, whose entropy is S_E."""
+    model, d = rx.BinaryPerceptron(alpha=0.4), np.array([0.3, 0.1])
+    few = rx.solve(model, around(d=d, y=1e-3, kappa_ref=0.3))
+    fewer = rx.solve(model, around(d=d, y=5e-4, kappa_ref=0.3))
+    typical = rx.solve(model, rx.FranzParisi(d=d, kappa_ref=0.3))
+    np.testing.assert_allclose(2 * fewer.S_I - few.S_I, typical.entropy, atol=1e-7)
+    np.testing.assert_allclose(2 * fewer.slope - few.slope, typical.slope, atol=1e-6)
+    np.testing.assert_allclose(fewer.S_E, rx.solve(rx.BinaryPerceptron(alpha=0.4, kappa=0.3)).phi, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_many_replicas():
+    """y = inf from finite y (up to a violated reference's log(y)/2 y), and below the curve of any reference."""
+    model = rx.BinaryPerceptron(alpha=0.4)
+    limit, many = rx.solve(model, around(d=0.2)), rx.solve(model, around(d=0.2, y=np.array([500.0, 2000.0])))
+    assert abs(many.S_I[1] - limit.S_I) < 0.3 * abs(many.S_I[0] - limit.S_I) < 3e-5
+    free = rx.solve(model, rx.LocalEntropy(ensemble="reference", d=0.2))
+    assert 0 < free.phi - limit.phi < 1e-5 and limit.S_E == -np.inf
+
+
+def test_the_margin_of_a_reference_needs_one():
+    with pytest.raises(ValueError, match=r"kappa_ref = 0\.1"):
+        rx.LocalEntropy(d=0.1, kappa_ref=0.1)
+    with pytest.raises(ValueError, match="beta = 2"):
+        rx.solve(rx.BinaryPerceptron(alpha=0.5, beta=2.0), around(d=0.1))
