@@ -318,4 +318,5 @@ def steps(model: SphericalPerceptron, ansatz: KRSB) -> tuple[Problem, ...]:
         Steps(Solutions(model, k), k),
         Unbroken(Bipartite(model, (0.0,)), k),
         Steps(GroundStates(model, k), k),
+        *((Unbroken(GroundState(model), k),) if model.loss != "errors" else ()),
     )
