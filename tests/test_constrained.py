@@ -55,6 +55,15 @@ def test_many_replicas():
     assert 0 < free.phi - limit.phi < 1e-5 and limit.S_E == -np.inf
 
 
+@pytest.mark.slow
+def test_zero_complexity():
+    """S_E of a solution at y* vanishes; the curve lies below that of any reference (y* = 14.670, S_I = 0.126245)."""
+    model = rx.BinaryPerceptron(alpha=0.6)
+    star = rx.solve(model, around(d=0.05, y="star"))
+    again = rx.solve(model, around(d=0.05, y=star.y))
+    assert star.converged and abs(again.S_E) < 1e-8 and 1e-5 < 0.126245 - star.S_I < 2e-4
+
+
 def test_the_margin_of_a_reference_needs_one():
     with pytest.raises(ValueError, match=r"kappa_ref = 0\.1"):
         rx.LocalEntropy(d=0.1, kappa_ref=0.1)

@@ -5,7 +5,6 @@ Below y* there are exponentially many groups (references), above it none; phi = 
 
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -28,12 +27,15 @@ class AtZeroComplexity(Problem):
 
     #: S_E is a small difference: more than its family needs
     nodes: ClassVar[int] = 128
-    largest_block: ClassVar[int] = 64
     accuracy: ClassVar[float] = 1e-9
 
     @property
     def counts(self) -> bool:
         return False
+
+    @property
+    def largest_block(self) -> int:  # type: ignore[override]
+        return min(64, self.family.largest_block)
 
     @property
     def size(self) -> int:
@@ -59,7 +61,7 @@ class AtZeroComplexity(Problem):
             left = self._complexity(problem, problem.state(root.x, n), n)
             return jnp.append(root.x, jnp.log(y)), jnp.where(root.converged, left, jnp.nan)
 
-        x, left = jax.vmap(look)(jnp.asarray(_SCAN))
+        x, left = lax.map(look, jnp.asarray(_SCAN))
         falls = (left[:-1] > 0) & (left[1:] <= 0)
         first, nearest = jnp.argmax(falls), jnp.argmin(jnp.where(jnp.isnan(left), jnp.inf, jnp.abs(left)))
         share = left[first] / (left[first] - left[first + 1])
