@@ -184,7 +184,7 @@ def batched(
         return _traced(kernel, spread, coordinates, len(shape))
     flat = jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), shape).reshape(-1), parameters)  # pyright: ignore[reportCallIssue]
     size = int(np.prod(shape))  # pyright: ignore[reportCallIssue]
-    rows = lambda x: np.broadcast_to(np.asarray(x), (*shape, x.shape[-1])).reshape(size, x.shape[-1])
+    rows = lambda x: np.broadcast_to(np.asarray(x), (*shape, x.shape[-1])).reshape(size, x.shape[-1])  # pyright: ignore[reportCallIssue]
     starts = jax.tree.map(rows, coordinates)
     answer = _in_blocks(kernel, flat, starts, size, 1, largest)
     if refine is not None:

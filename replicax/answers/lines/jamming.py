@@ -52,7 +52,8 @@ def _jamming(model: SphericalPerceptron, options: Options, n: int):
 
     needed = jnp.where(forever, jnp.arange(MOST), jnp.maximum(count - 1, 0))
     values, contacts = jax.lax.map(at, needed)
-    extrapolated, bracket = limit(values)
+    # a finite k asks for no limit: its derivative must not be one of equal values
+    extrapolated, bracket = limit(jnp.where(forever, values, (jnp.arange(MOST) + 1.0) ** -2.0))
     broken = (kappa < 0) & (count > 0)
     symmetric = Jamming(kappa, MOST).symmetric()
     value = jnp.where(broken, jnp.where(forever, extrapolated, values[-1]), symmetric)
