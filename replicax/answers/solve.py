@@ -26,6 +26,8 @@ BLOCKS = (8, 64, 512, 4096)
 #: a point that is less accurate than its problem asks for is solved again with so many times the nodes
 _REFINED = 4
 _COARSE = 1e-4
+#: a value with a larger error than this (relative to 1 + |entropy|) is none
+_KNOWN = 1e-4
 
 
 class Order:
@@ -334,7 +336,9 @@ def _assess(problem: Problem, root: Root, refinement: int, absent: Array):
     columns = dict(phi=phi) | problem.columns(state, phi, n)
     finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (phi, *state.order.values())]))
     missing = problem.missing(state, n)
-    converged = root.converged & finite & problem.inside(state) & ~missing
+    scale = 1.0 + jnp.abs(columns.get("entropy", phi))
+    known = error <= _KNOWN * scale
+    converged = root.converged & finite & known & problem.inside(state) & ~missing
     code = jnp.where(absent, CODE["no solution"], CODE[problem.failure])
     code = jnp.where(missing, CODE["no reference"], code)
     healthy = jnp.where(
