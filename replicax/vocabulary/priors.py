@@ -74,8 +74,9 @@ class Prior(eqx.Module):
         total = sum((o for o, m in zip(overlaps, ms) if not is_frozen(m)), jnp.zeros(()))
         norm = complement + total
         if self.norm == "unit":  # to all digits, whatever the rule: phi feels q^ (q + complement - 1)
-            complement = jnp.where(total < 0.5, 1.0 - total, complement)
-            scale = jnp.where(total > 0, (1.0 - complement) / jnp.where(total > 0, total, 1.0), 1.0)
+            few = total < 0.5
+            scale = jnp.where(few, 1.0, (1.0 - complement) / jnp.where(few, 1.0, total))
+            complement = jnp.where(few, 1.0 - total, complement)
             overlaps = tuple(o if is_frozen(m) else scale * o for o, m in zip(overlaps, ms))
             norm = jnp.ones(())
         rest = out.gap[0][0] if overlaps else jnp.zeros(())
