@@ -1,5 +1,6 @@
 """Where local entropies cease to be monotone: published values, the curve on both sides, and what is flagged."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -66,3 +67,10 @@ def test_bad_options():
         rx.threshold(rx.BinaryPerceptron(), "alpha-le", reference="centre")
     with pytest.raises(ValueError, match="labels = teacher"):
         rx.threshold(rx.BinaryPerceptron(labels="teacher"), "alpha-le")
+
+
+@pytest.mark.slow
+def test_derivative_of_the_onset_in_the_margin():
+    onset = lambda kappa: rx.threshold(rx.BinaryPerceptron(kappa=kappa), "alpha-le").value
+    quotient = (onset(1e-4) - onset(-1e-4)) / 2e-4
+    assert abs(jax.grad(onset)(0.0) - quotient) < 1e-7

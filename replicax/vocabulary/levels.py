@@ -426,12 +426,16 @@ def _envelope(terminal: Terminal, inner: Callable, level: Level, h: Fields) -> M
         _, moved, count = carry
         return jnp.any(moved) & (count < 100)
 
+    start = lax.stop_gradient(far)
+    # what the step closes over carries no derivative into the loop
+    plain, closed = jax.closure_convert(step, start)
+    closed = [lax.stop_gradient(c) for c in closed]
+
     def advance(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         x, _, count = carry
-        new = lax.stop_gradient(step(x))
+        new = plain(x, *closed)
         return new, jnp.abs(new - x) > 1e-13 * (1.0 + jnp.abs(x)), count + 1
 
-    start = lax.stop_gradient(far)
     x, _, _ = lax.while_loop(going, advance, (start, jnp.ones_like(start, bool), jnp.zeros((), int)))
     for _ in range(2):
         x = step(x)
