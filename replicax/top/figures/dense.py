@@ -261,7 +261,7 @@ def dense_generalization(quick: bool = False) -> tuple[Any, Any]:
             N=N, alpha=float(a), samples=samples, patterns="pm1", labels="teacher"
         )
         found = focus(instances, schedule=protocol("pseudo", sweeps))
-        R = np.einsum("si,si->s", found.W.astype(float), instances.teacher)[found.solved] / N
+        R = (found.W * np.asarray(instances.teacher, float)).sum(1)[found.solved] / N
         errors.append(Statistic.from_samples(np.arccos(R) / np.pi))
     mean, error = (np.array([float(getattr(s, x)) for s in errors]) for x in ("mean", "error"))
     drawing, (left, right) = panels()
