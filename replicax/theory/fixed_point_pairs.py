@@ -63,25 +63,13 @@ def _parted(J: Array, d: Array) -> Array:
     return angle * jnp.sum(dv * jnp.exp(-0.5 * (J / jnp.cos(0.5 * angle * v)) ** 2)) / (2.0 * np.pi)
 
 
-class FinitePairs(Problem):
+class FinitePairs(FixedPointPairs):
     r"""`FixedPointPairs` at finite N, Gaussian couplings: (1/N) log of the mean number of partners at distance k = d N per fixed point, exact.
 
         C(N, k) [P2(J'; (N-2k-1)/(N-1))/P1]^{N-k} [P2(J'; (2k-1-N)/(N-1))/P1]^k,    J' = J_D sqrt(N/(N-1))
 
     (the missing diagonal shifts the overlap of the fields by -+1/N).  Between integers k it is interpolated by Gamma functions.
     """
-
-    model: RecurrentNetwork
-    d: Array
-
-    nodes: ClassVar[int] = 1
-    size: ClassVar[int] = 0
-
-    def starts(self) -> tuple[Array, ...]:
-        return (jnp.zeros(0),)
-
-    def state(self, x: Array, n: int) -> State:
-        return State(dict(q=1.0 - 2.0 * jnp.asarray(self.d, float)), x, {})
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         N, d = jnp.asarray(self.model.N, float), jnp.asarray(self.d, float)
@@ -93,9 +81,6 @@ class FinitePairs(Problem):
         number = gammaln(N + 1.0) - gammaln(d * N + 1.0) - gammaln((1.0 - d) * N + 1.0)
         stable = lambda share, q: share * (jnp.log(jnp.where(share > 0, both(q), 1.0)) - alone)
         return (number / N, stable(1.0 - d, same), stable(d, flipped))
-
-    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
-        return dict(entropy=phi)
 
 
 def _fields(d: Array, J_D, N) -> tuple[Array, Array, Array]:

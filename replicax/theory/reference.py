@@ -243,9 +243,8 @@ class AnyReference(Followed):
         site, factor, inner = state.parts["site"], state.parts["asked"], state.parts["inner"]
         alpha, dq = jnp.asarray(self.model.weight, float), site["gap"]
         moved = inner * site["complement"] + alpha * dq * factor.hessian
-        either = jnp.where(
-            state.parts["outer"] > 0, 0.0, np.log(2.0)
-        )  # without patterns no field tells the sign of the reference
+        # without patterns no field tells the sign of the reference
+        either = jnp.where(state.parts["outer"] > 0, 0.0, np.log(2.0))
         return site["fluctuation"] + alpha * factor.fluctuation - 0.5 * moved + either
 
     def inside(self, state: State, edge: float = 1e-12) -> Array:

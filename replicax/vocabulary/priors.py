@@ -167,9 +167,8 @@ class Spherical(Prior):
             frozen = is_frozen(m)
             gain = 1.0 + (c if frozen else m * c)
             scaled.append(c / (a * gain))
-            own.append(
-                a * c
-            )  # the increment of the overlap: the tower of a quadratic, without its cancellations
+            # the increment of the overlap: the tower of a quadratic, without its cancellations
+            own.append(a * c)
             loose = loose + (0.5 * jnp.log(gain) if frozen else 0.0)
             a = a * gain
         along = jnp.zeros(()) if R_hat is None else a * R_hat

@@ -7,6 +7,7 @@ import numpy as np
 from replicax.answers.branch import branch
 from replicax.answers.solve import solve
 from replicax.answers.thresholds import threshold
+from replicax.numerics.special import binary_entropy
 from replicax.simulation import enumerate_neighbours, enumerate_perceptron, perceptron_instances
 from replicax.theory.ansatz import RS, FranzParisi, Frozen
 from replicax.theory.models import BinaryPerceptron
@@ -252,7 +253,7 @@ def franz_parisi(quick: bool = False) -> tuple[Any, Any]:
     references = np.array([0.0, 0.3, 0.6, 1.0]) * last
     d = np.geomspace(3e-4, 0.5, 48 if quick else 160)
     answer = solve(BinaryPerceptron(alpha=alpha), FranzParisi(d=d[None, :], kappa_ref=references[:, None]))
-    S, all_weights = np.asarray(answer.entropy), _h(d)
+    S, all_weights = np.asarray(answer.entropy), binary_entropy(d)
     isolated = threshold(BinaryPerceptron(alpha=alpha), "d-iso")
     N, samples = (16, 60) if quick else (19, 100)
     small, t = 8 / 19, np.arange(2, 8)
@@ -263,7 +264,7 @@ def franz_parisi(quick: bool = False) -> tuple[Any, Any]:
             BinaryPerceptron(alpha=round(small * N) / N),
             FranzParisi(d=line[None, :], kappa_ref=margins[:, None]),
         ).entropy
-    ) - _h(line)
+    ) - binary_entropy(line)
     instances = perceptron_instances(N=N, alpha=small, samples=samples)
     mean, error = [], []
     for k in margins:
@@ -315,7 +316,3 @@ def franz_parisi(quick: bool = False) -> tuple[Any, Any]:
     )  # fmt: skip
     return drawing, data
 
-
-def _h(d: np.ndarray) -> np.ndarray:
-    """Entropy of all weights at distance d."""
-    return -d * np.log(d) - (1.0 - d) * np.log1p(-d)

@@ -6,6 +6,7 @@ import numpy as np
 
 from replicax.answers.solve import solve
 from replicax.answers.thresholds import threshold
+from replicax.numerics.special import binary_entropy
 from replicax.simulation import Statistic, enumerate_neighbours, focus, local_entropy, perceptron_instances
 from replicax.simulation.channels import Margin
 from replicax.simulation.focusing import protocol
@@ -17,11 +18,6 @@ from replicax.top.finite_size import extrapolate
 
 _NATS = "nats per weight"
 
-
-def _h(d: Any) -> np.ndarray:
-    """Entropy of all weights at Hamming distance d."""
-    d = np.asarray(d, float)
-    return -d * np.log(d) - (1.0 - d) * np.log1p(-d)
 
 
 @drawn("large-deviation")
@@ -41,7 +37,7 @@ def large_deviation(quick: bool = False) -> tuple[Any, Any]:
     for i, alpha in enumerate(alphas):
         left.plot(d, S[i], f"C{i}o-", ms=2.5, label=rf"$\alpha = {alpha:g}$")
         right.plot(d, y[i], f"C{i}o-", ms=2.5)
-    left.plot(d, _h(d), "k:", lw=1, label="all weights")
+    left.plot(d, binary_entropy(d), "k:", lw=1, label="all weights")
     left.set(
         xscale="log",
         xlabel="distance $d$ from the reference",
@@ -76,7 +72,7 @@ def local_entropy_curves(quick: bool = False) -> tuple[Any, Any]:
     powers, distance, alpha = np.array([1.0, 2.0, 4.0, 8.0]), 0.2, 0.4
     y = np.geomspace(1.0, 10.0, 7 if quick else 25)
     theory = solve(BinaryPerceptron(alpha=alpha), LocalEntropy(d=distance, y=y, ensemble="reference"))
-    excess = np.asarray(theory.phi) - np.log(2) / y - _h(distance)
+    excess = np.asarray(theory.phi) - np.log(2) / y - binary_entropy(distance)
     sizes = {10: 400, 15: 60} if quick else {10: 2000, 15: 500, 20: 30}
     seen = []
     for n, samples in sizes.items():
@@ -92,7 +88,7 @@ def local_entropy_curves(quick: bool = False) -> tuple[Any, Any]:
     drawing, (left, right) = panels()
     for i, a in enumerate(alphas):
         left.plot(d, phi[i], f"C{i}-" if a < onset else f"C{i}--", label=rf"$\alpha = {a:g}$")
-    left.plot(d, _h(d), "k:", lw=1, label="all weights")
+    left.plot(d, binary_entropy(d), "k:", lw=1, label="all weights")
     left.set(
         xlabel=r"distance from the barycentre $d = (1-\sqrt{q_1})/2$",
         ylabel=r"local entropy $\phi_\infty$",
