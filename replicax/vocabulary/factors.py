@@ -148,7 +148,7 @@ class Errors(Factor):
 
     def bends(self, V: Array, m: float | Array) -> Bends:
         # a second bend where H(u) falls below e^-beta: the parabola goes flat over 1/u
-        u = jnp.sqrt(2.0 * jnp.minimum(jnp.asarray(self.beta, float), 1e4))
+        u = jnp.sqrt(2.0 * jnp.where(jnp.isinf(self.beta), 1e4, self.beta))
         scale = jnp.sqrt(V)
         return Bends((self.kappa, self.kappa - u * scale), (scale, scale / (1.0 + u)))
 
