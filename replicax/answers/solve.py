@@ -295,6 +295,7 @@ def _kernel(
     columns, order, trust, _ = best
     if len(answers) > 1 and wanted[0] is not None:
         columns = columns | dict(branch=_branch_of(order["R"], [a[1]["R"] for a in answers]))
+    columns = ansatz.present(columns)
     return Solution(model, ansatz, columns, order, coordinates=tuple(a[3] for a in answers), **trust)
 
 

@@ -91,6 +91,10 @@ class Ansatz(eqx.Module):
         """Which of several solutions is the answer: the one that has the most of this.  None: the first problem that has one."""
         return None
 
+    def present(self, columns: dict[str, Array]) -> dict[str, Array]:
+        """The columns of the answer as this ansatz names them."""
+        return columns
+
     def functional(self, model: Any, **order: Any) -> Array:
         """The free entropy at given order parameters."""
         return _registered(_FUNCTIONALS, self, model)(model, self, **order)
@@ -119,9 +123,21 @@ class RS(Ansatz):
 
 
 class OneRSB(Ansatz):
-    """One step of replica symmetry breaking: q0 <= q1, Parisi parameter m, all stationary."""
+    """One step of replica symmetry breaking: q0 <= q1, Parisi parameter m; of m and q1 those not given are stationary.
+
+    Given q1 at given m, phi is that of m = y replicas (`LocalEntropy`); at stationary m it has zero complexity, S_E = 0.
+    """
 
     name: ClassVar[str] = "1rsb"
+
+    m: Number | None = parameter(None, low=0.0, open_low=True, doc="Parisi parameter (default: stationary)")
+    q1: Number | None = parameter(
+        None, low=0.0, high=1.0, open_low=True, doc="overlap inside a cluster (default: stationary)"
+    )
+
+    def present(self, columns: dict[str, Array]) -> dict[str, Array]:
+        """m of what is known as y replicas."""
+        return columns | dict(m=columns["y"]) if "y" in columns else columns
 
 
 class KRSB(Ansatz):

@@ -72,7 +72,7 @@ class FrozenPhase(Problem):
         problem = self._at(critical)
         state = problem.state(x[:1], n)
         energy, entropy = problem.thermal(state, problem.phi(state, n), n)
-        order = dict(q0=state.order["q"], q0_hat=state.order["q_hat"])
+        order = dict(q0=state.order["q"], q1=jnp.ones(()), q0_hat=state.order["q_hat"])
         parts = state.parts | dict(energy=energy, critical=critical, coordinates=x[:1])
         return State(order, jnp.append(state.residual, entropy), parts)
 

@@ -21,7 +21,7 @@ from jax import Array, lax
 from replicax.numerics.quadrature import RANGE
 from replicax.numerics.roots import Root, newton
 from replicax.numerics.special import log_add_exp, log_diff_H, log_H
-from replicax.theory.ansatz import KRSB, RS, OneRSB, poses, require
+from replicax.theory.ansatz import KRSB, RS, poses, require
 from replicax.theory.breaking import Landscape, quadratic_tilt
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.ground_state import GroundState
@@ -295,11 +295,6 @@ class Unbroken(Problem):
         columns = self.plain.columns(state, phi, n)
         stable = columns["replicon"]
         return columns | {f"stability_{i}": stable for i in range(self.k + 1)}
-
-
-@poses(OneRSB, SphericalPerceptron)
-def one_step(model: SphericalPerceptron, ansatz: OneRSB) -> tuple[Problem, ...]:
-    return steps(model, KRSB(k=1))
 
 
 @poses(KRSB, SphericalPerceptron)

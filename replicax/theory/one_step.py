@@ -1,0 +1,144 @@
+r"""One step of replica symmetry breaking with any of m and q1 given; the others are stationary.
+
+    m and q1      y = m replicas at overlap q1 (`theory.replicas`)
+    q1            the same where the complexity S_E = -m^2 d phi/dm vanishes (`theory.zero_complexity`)
+    m             clusters, q0 < q1, at any Parisi parameter; for binary weights else those of one solution each,
+                  q1 -> 1:  phi = phi_RS(beta m)/m,  q0^ = q^_RS/m^2
+    neither       the sphere: clusters or ground states (`theory.steps`); binary weights above capacity: the frozen phase
+
+Krauth & Mezard, J. Phys. France 50 (1989) 3057; Monasson, PRL 75 (1995) 2847.
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from replicax.numerics.roots import newton
+from replicax.theory.ansatz import KRSB, Frozen, LocalEntropy, OneRSB, poses, require
+from replicax.theory.clusters import complexity
+from replicax.theory.free_entropy import FAR, Problem, State
+from replicax.theory.models import BinaryPerceptron, RandomFeatures, RecurrentNetwork, SphericalPerceptron
+from replicax.theory.perceptron import Bipartite
+from replicax.vocabulary.limits import INFINITE, STAR
+
+#: logarithms of the inner increment of q^, per pattern, at which clusters are looked for; `_COARSE` nodes see the largest
+_INNER = np.linspace(-4.0, 8.0, 37)
+_COARSE = 48
+
+
+class Clusters(Bipartite):
+    """Levels (0, m), q0 and q1 stationary, q1 > q0."""
+
+    nodes: ClassVar[int] = 96
+    largest_block: ClassVar[int] = 512
+
+    @property
+    def counts(self) -> bool:
+        return False
+
+    def starts(self) -> tuple[Array, ...]:
+        """At q0 of RS: where the equation of q1 is solved, the largest q1 first."""
+        plain = Bipartite(self.model, (0.0,))
+        root = newton(lambda y: plain.state(y, 32).residual, jnp.stack(plain.starts()), tol=1e-8, limit=FAR)
+        points = jnp.asarray(_INNER)
+        at = lambda c: jnp.append(root.x, c)
+        left = lax.stop_gradient(jax.vmap(lambda c: self.state(at(c), _COARSE).residual[1])(points))
+        crosses = left[:-1] * left[1:] <= 0
+        last = points.size - 2 - jnp.argmax(crosses[::-1])
+        first = jnp.argmax(crosses)
+        middle = lambda i: at(0.5 * (points[i] + points[i + 1]))
+        return tuple(
+            lax.stop_gradient(x)
+            for x in (middle(last), middle(first), at(points[jnp.nanargmin(jnp.abs(left))]))
+        )
+
+    def absent(self, n: int) -> Array:
+        return jnp.zeros((), bool)
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        site = state.parts["site"]
+        return super().inside(state, edge) & (site.overlaps[1] > 1e-6 * site.norm)
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        m = jnp.asarray(self.ms[1], float)
+        energy, _ = self.thermal(state, phi, n)
+        S_E = complexity(self, state, n)
+        S_I = phi - S_E / m
+        return dict(entropy=S_I, energy=energy, m=m, S_I=S_I, S_E=S_E)
+
+
+class Single(Problem):
+    """Every configuration its own cluster at given m: the RS saddle at inverse temperature beta m."""
+
+    model: BinaryPerceptron
+    m: Array
+
+    nodes: ClassVar[int] = 128
+    size: ClassVar[int] = 1
+
+    @property
+    def counts(self) -> bool:
+        return False
+
+    @property
+    def family(self) -> Bipartite:
+        model = self.model
+        if model.beta is not INFINITE:
+            model = eqx.tree_at(lambda p: p.beta, model, jnp.asarray(model.beta, float) * self.m)
+        return Bipartite(model, (0.0,))
+
+    def starts(self) -> tuple[Array, ...]:
+        return self.family.starts()
+
+    def absent(self, n: int) -> Array:
+        return self.family.absent(n)
+
+    def state(self, x: Array, n: int) -> State:
+        state = self.family.state(x, n)
+        q0, q0_hat = state.order["q"], state.order["q_hat"] / self.m**2
+        order = dict(q0=q0, q1=jnp.ones(()), q0_hat=q0_hat, q1_hat=jnp.full((), jnp.inf))
+        return State(order, state.residual, state.parts)
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        return self.family.inside(state, edge)
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        return tuple(t / self.m for t in self.family.terms(state, n))
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        energy, S_E = self.family.thermal(state, self.m * phi, n)
+        zero = jnp.zeros_like(phi)
+        return dict(entropy=zero, energy=energy, m=self.m + zero, S_I=zero, S_E=S_E)
+
+
+def _at_overlap(model: Any, ansatz: OneRSB) -> tuple[Problem, ...]:
+    y = STAR if ansatz.m is None else ansatz.m
+    return LocalEntropy(q1=ansatz.q1, y=y).problems(model)
+
+
+@poses(OneRSB, RecurrentNetwork)
+@poses(OneRSB, RandomFeatures)
+def given_overlap(model: Any, ansatz: OneRSB) -> tuple[Problem, ...]:
+    if ansatz.q1 is None:
+        raise ValueError(f"q1 is missing: known for {model.name} at a given q1, with m given or stationary")
+    return _at_overlap(model, ansatz)
+
+
+@poses(OneRSB, SphericalPerceptron)
+@poses(OneRSB, BinaryPerceptron)
+def one_step(model: Any, ansatz: OneRSB) -> tuple[Problem, ...]:
+    require(model, "alpha")
+    if ansatz.q1 is not None:
+        return _at_overlap(model, ansatz)
+    if model.labels != "random":
+        raise ValueError(f"labels = {model.labels}: with labels of a teacher q1 must be given")
+    spherical = model.prior.norm == "spherical"
+    if ansatz.m is None:
+        return (KRSB(k=1) if spherical else Frozen()).problems(model)
+    m = jnp.asarray(ansatz.m, float)
+    clusters = Clusters(model, (0.0, m))
+    return (clusters,) if spherical else (clusters, Single(model, m))
