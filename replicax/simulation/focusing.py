@@ -31,7 +31,7 @@ from .arguments import choice, integer, real
 from .blocks import each_instance, in_blocks
 from .channels import Committee, Margin
 from .constraints import threshold
-from .gamp import Half, Messages, as_patterns, factor_side, fields, inputs, start
+from .gamp import Half, Messages, as_patterns, factor_side, inputs, start, unsolved
 from .instances import sample_seeds
 from .learning import Solutions, binary_solutions, is_signs, learnable
 from .weights import BinaryWeights
@@ -92,7 +92,7 @@ class _State(NamedTuple):
     phi: Array
     hbar: Array
     W: Array
-    errors: Array
+    unsolved: Array
     t: Array
 
 
@@ -148,10 +148,10 @@ def _focus(x, m, inverse_y, gamma, channel, T, signs: bool, unit, damping, lagge
     units, N = m.shape
     patterns, kind = as_patterns(x, signs, unit, dtype, channel.groups), BinaryWeights()
     # fields of W in units of the lattice are integers: half a unit below T is safe against rounding
-    limit = (T - 0.5) * unit / np.sqrt(N)
+    asks = unsolved(patterns.x, (T - 0.5) * unit / np.sqrt(N))
 
     def going(state: _State):
-        return (state.errors > 0) & jnp.all(jnp.isfinite(state.s.h)) & (state.t < gamma.shape[0])
+        return state.unsolved & jnp.all(jnp.isfinite(state.s.h)) & (state.t < gamma.shape[0])
 
     def step(state: _State) -> _State:
         half: Half = factor_side(patterns, channel, state.s, damping)
@@ -160,14 +160,10 @@ def _focus(x, m, inverse_y, gamma, channel, T, signs: bool, unit, damping, lagge
         h = (1.0 - damping) * (hbar + phi) + damping * state.s.h
         m, v = kind.moments(h, half.A)
         W = jnp.where(h >= 0, 1.0, -1.0)
-        votes = jnp.sum(jnp.where(fields(W, patterns.x) < limit, -1, 1), 0)
-        wrong = jnp.sum(votes < 0, dtype=jnp.int32)
-        return _State(Messages(m, v, h, half.g), phi, hbar, W, wrong, state.t + 1)
+        return _State(Messages(m, v, h, half.g), phi, hbar, W, asks(W), state.t + 1)
 
     zero = jnp.zeros((units, N))
     s = start(m, 1.0 - m**2, P)
-    first = _State(
-        s, zero, zero, jnp.ones((units, N)), jnp.asarray(P + 1, jnp.int32), jnp.zeros((), jnp.int32)
-    )
+    first = _State(s, zero, zero, jnp.ones((units, N)), jnp.asarray(True), jnp.zeros((), jnp.int32))
     last = jax.lax.while_loop(going, step, first)
     return last.W, last.t, jnp.all(jnp.isfinite(last.s.h))

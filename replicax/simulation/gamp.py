@@ -21,6 +21,7 @@ per weight, the mean over the units.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ WEIGHTS: dict[str, Weights] = {"binary": BinaryWeights(), "spherical": Spherical
 FLOOR_VARIANCE = 1e-6
 _CLIP, _TINY = 1e-10, 1e-30
 _NOISE = 1e-3
+_FIRST = 64
 
 
 class Patterns(NamedTuple):
@@ -110,6 +112,20 @@ def _contract(a: Array, x: Array, axis: int) -> Array:
     return barrier(jax.lax.dot_general(small, x, (((a.ndim - 1,), (axis,)), ((), ())))).astype(a.dtype)
 
 
+def unsolved(x: Array, limit) -> Callable[[Array], Array]:
+    """A function of binary weights W (units, N): whether in some pattern most of the units have a field below ``limit``.
+
+    It is asked after every step, and the first patterns alone mostly tell: a product with all of them only where these are right.
+    """
+
+    def violated(W, x):
+        return jnp.any(jnp.sum(jnp.where(fields(W, x) < limit, 1, -1), 0) > 0)
+
+    first = x[..., :_FIRST, :]
+    yes, all_of_them = lambda W: jnp.asarray(True), lambda W: violated(W, x)
+    return lambda W: jax.lax.cond(violated(W, first), yes, all_of_them, W)
+
+
 def factor_side(patterns: Patterns, channel: Channel, s: Messages, damping=0.0) -> Half:
     """From magnetisations to local fields x^T g/sqrt(N) + A m: the half iteration that every schedule shares."""
     V = jnp.maximum(patterns.rows(s.v), _CLIP)
@@ -124,14 +140,12 @@ def factor_side(patterns: Patterns, channel: Channel, s: Messages, damping=0.0) 
 def sweep(
     patterns: Patterns, channel: Channel, weights: Weights, field: Array, damping, s: Messages
 ) -> tuple[Messages, Array]:
-    """One damped iteration, and its undamped residual (columns,): the largest change of m, and of om through g."""
+    """One damped iteration, and its residual (columns,): the largest change of m, and of om through g, over 1 - damping."""
     half = factor_side(patterns, channel, s, damping)
-    h = half.local + field
-    undamped = weights.moments(h, half.A)[0]
-    h = (1.0 - damping) * h + damping * s.h
+    h = (1.0 - damping) * (half.local + field) + damping * s.h
     m, v = weights.moments(h, half.A)
-    step_g = jnp.max(jnp.abs(half.V * (half.g - s.g)), -1) / (1.0 - damping) if s.g.shape[1] else 0.0
-    residual = jnp.maximum(jnp.max(jnp.abs(undamped - s.m), -1), step_g)
+    step_g = jnp.max(jnp.abs(half.V * (half.g - s.g)), -1) if s.g.shape[1] else 0.0
+    residual = jnp.maximum(jnp.max(jnp.abs(m - s.m), -1), step_g) / (1.0 - damping)
     if channel.units > 1:  # they converge together
         residual = jnp.full_like(residual, jnp.max(residual))
     return Messages(m, v, h, half.g), residual
@@ -155,7 +169,7 @@ class GampResult(NamedTuple):
     phi         Bethe free entropy per weight, of the instance (it differs from its average by O(1/sqrt(N)))
     energy      mean loss per weight (0 at beta = inf);  q  sum_i m_i^2 / N
     m           (samples, columns or units, N) magnetisations, whatever the outcome
-    residual    largest undamped change of a magnetisation;  iterations  used
+    residual    largest change of a magnetisation in one iteration, over 1 - damping;  iterations  used
     outcome     codes of `outcomes`
     """
 
