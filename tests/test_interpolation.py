@@ -141,8 +141,12 @@ def test_where_the_star_ends():
 
 @pytest.mark.slow
 def test_the_figure(tmp_path):
-    """The barrier falls with the margin of the second solution and is gone beyond kappa-star."""
+    """The barrier falls with the margin of the second solution and is gone beyond kappa-star; samples of solutions agree."""
     image, table = rx.figure("interpolation", tmp_path, quick=True)
     data = rx.load_dataset(table)
     top = np.asarray(data["train_error"].max("gamma"))
     assert image.exists() and np.all(np.diff(top) < 0) and top[-1] == 0.0 and 0.0083 < top[0] < 0.0085
+    points, error = (data[f"train_error_simulated{suffix}"].values for suffix in ("", "_err"))
+    line = np.interp(data["gamma_simulated"], data["gamma"], data["train_error"][0])
+    assert np.all(np.abs(points[0] - line) < 4 * error[0]) and np.all(error[0] < 0.004)
+    assert np.all(points[1] <= 0.001)

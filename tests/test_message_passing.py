@@ -16,7 +16,7 @@ from replicax.simulation import (
     local_entropy,
     perceptron_instances,
 )
-from replicax.simulation.channels import Margin, Rectangle, SquaredHinge, UFunction
+from replicax.simulation.channels import Committee, Margin, Rectangle, SquaredHinge, UFunction
 from replicax.simulation.outcomes import BUDGET, COLLAPSED, CONVERGED, FLOOR, LOST, words
 
 SIGNS = np.array([-1, 1], np.int8)
@@ -72,6 +72,37 @@ def test_a_hard_margin_does_not_overflow_far_below():
     g, slope = Margin()(jnp.array([[-1e3, 1e3]]), jnp.full((1, 1), 1e-6))
     np.testing.assert_allclose(g, [[1e9, 0.0]], rtol=1e-9)
     np.testing.assert_allclose(slope, [[-1e6, 0.0]], rtol=1e-6)
+
+
+def test_committees_are_sums_over_votes():
+    """log f, g and its slope of 3 units, against all 2^3 votes and differences; one unit is a margin."""
+    rng = np.random.default_rng(5)
+    om, V = rng.standard_normal((3, 6)), rng.uniform(0.2, 1.0, (3, 1)) * np.ones(6)
+
+    def log_f(om, beta):
+        p = norm.cdf((om - 0.2) / np.sqrt(V))
+        right = 0.0
+        for votes in np.ndindex(2, 2, 2):
+            v = np.array(votes)[:, None]
+            right = right + (v.sum() >= 2) * np.prod(np.where(v == 1, p, 1.0 - p), 0)
+        return np.log(right + math.exp(-beta) * (1.0 - right))
+
+    for beta in (math.inf, 1.3):
+        channel = Committee(0.2, None if beta == math.inf else beta, units=3)
+        np.testing.assert_allclose(channel.value(om, V).sum(0), log_f(om, beta), rtol=1e-12)
+        g, slope = channel(om, V)
+        for k in range(3):
+            e = 1e-4 * (np.arange(3) == k)[:, None]
+            low, mid, high = log_f(om - e, beta), log_f(om, beta), log_f(om + e, beta)
+            np.testing.assert_allclose(g[k], (high - low) / 2e-4, atol=1e-7)
+            np.testing.assert_allclose(slope[k], (high - 2 * mid + low) / 1e-8, atol=1e-6)
+    energy = (log_f(om, 1.3 - 1e-5) - log_f(om, 1.3 + 1e-5)) / 2e-5
+    np.testing.assert_allclose(channel.energy(om, V).sum(0), energy, atol=1e-8)
+    one, margin = Committee(0.2, units=1), Margin(0.2)
+    x, far = jnp.array([[-300.0, -1.0, 0.4, 50.0]]), jnp.full((1, 4), 1e-3)
+    np.testing.assert_allclose(one.value(x, far), margin.value(x, far), rtol=1e-12)
+    for a, b in zip(one(x, far), margin(x, far)):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-12)
 
 
 # ---------------------------------------------------------------- single instances
@@ -208,6 +239,9 @@ def test_outcomes():
         (lambda: gamp(np.ones((3, 5)), y=[1, 1]), "y of shape"),
         (lambda: gamp(np.ones((3, 5)), field=np.ones(4)), "field of shape"),
         (lambda: gamp(np.ones((3, 5)), damping=1.0), "damping = 1.0"),
+        (lambda: gamp(np.ones((3, 5)), channel=Committee(units=3)), "N = 5"),
+        (lambda: gamp(np.ones((3, 6)), channel=Committee(units=3), field=np.ones((2, 2))), "columns"),
+        (lambda: belief_propagation(np.ones((3, 6)), channel=Committee(units=3)), "committees"),
         (lambda: gamp(np.ones((3, 5)), weights="ternary"), "weights = 'ternary'"),
         (lambda: local_entropy(np.ones((3, 5)), around=np.zeros(5), gammas=[0.0]), "around"),
         (lambda: local_entropy(np.ones((3, 5)), around=np.ones(5), gammas=[0.5, 0.2]), "gammas"),
@@ -216,6 +250,28 @@ def test_outcomes():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("tree", [True, False])
+def test_committees_against_all_weights(tree):
+    """3 units of 5 inputs, all 2^15 weights at beta = 1: the bias is O(1/N); dphi/dbeta = -energy."""
+    every = (2 * ((np.arange(32)[:, None] >> np.arange(5)) & 1) - 1).astype(np.int8)
+    differences = []
+    for seed in range(8):
+        X = np.random.default_rng(seed).choice(SIGNS, (6, 15 if tree else 5))
+        votes = [np.sign(every @ (X[:, 5 * k : 5 * k + 5] if tree else X).T) for k in range(3)]
+        total = votes[0][:, None, None] + votes[1][None, :, None] + votes[2][None, None]
+        exact = np.log(np.exp(-(total < 0).sum(-1)).sum()) / 15
+        begin = None if tree else 0.1 * np.random.default_rng(seed).standard_normal((3, 5))
+        run = lambda beta: gamp(
+            X, channel=Committee(beta=beta, units=3, tree=tree), start_at=begin, damping=0.3
+        )
+        result = run(1.0)
+        assert result.outcome[0, 0] == CONVERGED and result.m.shape == (1, 3, 5)
+        differences.append(result.phi[0, 0] - exact)
+    assert abs(np.mean(differences)) < 0.006 and np.std(differences) < 0.01
+    slope = (run(1.0 + 1e-4).phi - run(1.0 - 1e-4).phi) / 2e-4
+    np.testing.assert_allclose(slope, -result.energy, atol=1e-6)
 
 
 # ---------------------------------------------------------------- local entropy

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from replicax.simulation.multilayer import METHODS, Data, Layers, error, local_energy, logits, split, train
+from replicax.simulation.multilayer import (
+    METHODS,
+    Data,
+    Layers,
+    error,
+    local_energy,
+    logits,
+    shaken,
+    split,
+    train,
+)
 from replicax.top.figures import figure
 from replicax.top.figures.flatness import digits
 
@@ -90,13 +100,61 @@ def test_local_energy(clouds):
     )
 
 
+@pytest.mark.parametrize("weights", ["binary", "sphere"])
+@pytest.mark.parametrize("method", METHODS)
+def test_hidden_perceptrons(clouds, method, weights):
+    """Hidden weights are what they claim to be, the bias is minus the margin, and the network learns."""
+    learned, tested = clouds
+    w = train(learned, method, weights=weights, kappa=-0.4, hidden=8, gradients=1500)
+    hidden = np.asarray(w.first)[:, :, :-1] * np.sqrt(10.0)
+    np.testing.assert_allclose((hidden**2).sum(-1), 10.0, rtol=1e-5)
+    assert weights == "sphere" or np.allclose(np.abs(hidden), 1.0)
+    assert np.all(np.asarray(w.first)[:, :, -1] == np.float32(0.4))
+    assert np.all(error(w, learned) < 0.1) and np.all(error(w, tested) < 0.25)
+
+
+@pytest.mark.parametrize("weights", ["binary", "sphere"])
+def test_distances(clouds, weights):
+    """Overlap 1 - 2d with w; as many errors as in networks turned by numpy."""
+    learned, _ = clouds
+    w = train(learned, "sgd", weights=weights, hidden=8, gradients=1000)
+    one = Layers(*(a[0] for a in w))
+    for d in (0.0, 0.1, 0.4, 1.0):
+        near = shaken(one, jax.random.key(1), d, weights)
+        overlap = np.sum(near.first[:, :-1] * one.first[:, :-1], 1)
+        if weights == "binary":
+            assert np.mean(near.first[:, :-1] != one.first[:, :-1]) == pytest.approx(d, abs=1e-12)
+        else:
+            np.testing.assert_allclose(overlap, 1.0 - 2.0 * d, atol=1e-6)
+        np.testing.assert_array_equal(near.first[:, -1], one.first[:, -1])
+    profile = local_energy(w, learned, [0.0, 0.1, 0.3], weights=weights, draws=100)
+    assert np.all(np.abs(profile[:, 0]) < 1e-6) and np.all(np.diff(profile, axis=1) > 0.0)
+    rng, wrong, answers = np.random.default_rng(4), [], jax.jit(logits)
+    first = np.asarray(one.first)
+    for _ in range(200):
+        turned = first.copy()
+        if weights == "binary":
+            turned[:, :-1].flat = turned[:, :-1].ravel() * np.where(rng.permutation(80) < 24, -1, 1)
+        else:
+            z = rng.standard_normal((8, 10))
+            z -= (z * first[:, :-1]).sum(1, keepdims=True) * first[:, :-1]
+            z /= np.linalg.norm(z, axis=1, keepdims=True)
+            turned[:, :-1] = 0.4 * first[:, :-1] + np.sqrt(0.84) * z
+        answer = answers(Layers(turned, one.second), learned.x[0])
+        wrong.append(np.mean(np.argmax(answer, 1) != learned.labels[0]))
+    expected = np.mean(wrong) - error(w, learned)[0]
+    assert profile[0, 2] == pytest.approx(expected, abs=4 * np.std(wrong) * np.sqrt(1 / 200 + 1 / 100))
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
         (lambda d: train(d, "adam"), "method = 'adam'"),
         (lambda d: train(d, "sgd", batch=201), "batch = 201"),
         (lambda d: train(d, "sgd", hidden=0), "hidden = 0"),
-        (lambda d: local_energy(train(d, "sgd", gradients=1), d, [-0.1]), "sigmas = -0.1"),
+        (lambda d: train(d, "sgd", weights="ternary"), "weights = 'ternary'"),
+        (lambda d: local_energy(train(d, "sgd", gradients=1), d, [1.5], weights="sphere"), "d = 1.5"),
+        (lambda d: local_energy(train(d, "sgd", gradients=1), d, [-0.1]), "sigma = -0.1"),
         (lambda d: split(d.x[0], d.labels[0], runs=1, patterns=200), "patterns = 200"),
     ],
 )
@@ -121,5 +179,6 @@ def test_flatness(tmp_path):
         image.stat().st_size > 1e4 and np.all(data["train_error"] < 0.01) and np.all(data["test_error"] < 0.1)
     )
     sam = METHODS.index("sam")
-    difference, error = data["delta_E_difference"][sam, 5], data["delta_E_difference_err"][sam, 5]
+    difference, error = data["delta_E_difference"][0, sam, 5], data["delta_E_difference_err"][0, sam, 5]
     assert float(difference) < -3 * float(error) < 0.0
+    assert data["delta_E"].shape == (3, 4, 10) and np.all(np.diff(data["delta_E"][..., 2:]) > 0.0)

@@ -28,6 +28,23 @@ def test_one_replica_is_a_solution_and_its_neighbours():
     assert np.max(np.abs(solution.S_E + solution.S_I - solution.phi)) < 1e-11
 
 
+def test_single_solutions():
+    """Beyond the fold at small y and d every reference has one solution: Phi = phi_RS + h(d); also Phi(1), on whatever branch.  Near the fold
+    the many are still found but outweighed; below y = 1 groups of many may freeze at S_I = 0, which is not solved.
+    """
+    alpha = np.array([0.7, 0.7, 0.7, 0.5, 0.7, 0.5664])
+    d, y = np.array([0.02, 0.05, 0.1, 0.015, 0.02, 0.0771]), np.array([1.0, 1.5, 1.0, 0.9, 4.0, 0.055])
+    model = rx.BinaryPerceptron(alpha=alpha)
+    solution = rx.solve(model, around(d=d, y=y))
+    assert list(solution.status) == ["ok", "ok", "negative entropy", "ok", "ok", "no solution"]
+    assert list(solution.table()["branch"][:5]) == ["frozen", "frozen", "metastable", "frozen", "metastable"]
+    excess = y * np.asarray(solution.phi) - np.asarray(rx.solve(model).phi) - entropy(d)
+    assert np.max(np.abs(excess[:4])) < 1e-11 and -0.03 < excess[4] < -0.01
+    frozen = np.array([0, 1, 3])
+    assert np.all(solution.order.q1[frozen] == 1) and np.all(solution.S_I[frozen] == 0)
+    assert np.max(np.abs(solution.slope[frozen] - np.log(1 / d[frozen] - 1) / y[frozen])) < 1e-12
+
+
 @pytest.mark.slow
 def test_without_patterns_it_is_the_ball():
     d = np.array([0.05, 0.3])

@@ -81,6 +81,35 @@ def test_same_key_same_run_whatever_the_batch(easy):
     np.testing.assert_array_equal(stochastic_weights(easy).steps[:3], stochastic_weights(one).steps)
 
 
+@pytest.mark.parametrize("wiring", ["tree", "full"])
+def test_committees(wiring):
+    """5 units of 101 inputs at alpha = 0.3: solved, and counted by hand."""
+    tree = wiring == "tree"
+    size = dict(N=505, alpha=0.3) if tree else dict(N=101, alpha=1.5)
+    instances = perceptron_instances(**size, samples=4, patterns="pm1", key=21)
+    found = focus(instances, schedule=reinforcement(0.005, 400), lagged=True, units=5, tree=tree)
+    assert found.solved.sum() >= 3 and found.W.shape == (4, 5, 101)
+    W = found.W.astype(int).copy()
+    W[1, 2] *= -1  # somebody must err
+    count = []
+    for x, w in zip(instances.patterns.astype(int), W):
+        fields = np.stack([(x[:, 101 * k : 101 * (k + 1)] if tree else x) @ w[k] for k in range(5)])
+        count.append(int((np.sign(fields).sum(0) < 0).sum()))
+    assert errors(instances, W, tree=tree).tolist() == count and count[1] > 0
+    table = simulate(
+        rx.BinaryPerceptron(alpha=0.3), "rbp", N=51, units=3, wiring=wiring, samples=2, dr=0.01
+    ).table()
+    assert table["N"] == 51 and table["solved"] >= 0.5
+
+
+@pytest.mark.slow
+def test_committees_of_the_published_size():
+    """5 units with the same 321 inputs, alpha = 0.3, damping 0.5: the authors' example solves; so do ours, at 0.5 as well."""
+    for alpha in (0.3, 0.5):
+        instances = perceptron_instances(N=321, alpha=5 * alpha, samples=8, patterns="pm1", key=22)
+        assert focus(instances, schedule=protocol("pseudo", 1000), units=5).solved.sum() >= 7
+
+
 def test_patterns_of_ones_own():
     rng = np.random.default_rng(0)
     X, y = rng.choice([-1, 1], (60, 201)), rng.choice([-1, 1], 60)
@@ -276,6 +305,9 @@ def test_success_rates_of_the_tables():
         (lambda: sbpi(np.ones((3, 4), int)), "N = 4 is not allowed"),
         (lambda: sbpi(np.ones((3, 5)) * 0.5), "counts in integers"),
         (lambda: focus(np.ones((3, 5), int), schedule=reinforcement(2.0, 5)), "dr = 2.0"),
+        (lambda: focus(np.ones((3, 5), int), schedule=reinforcement(0.1, 5), units=2), "units = 2"),
+        (lambda: focus(np.ones((3, 5), int), schedule=reinforcement(0.1, 5), units=3, tree=True), "N = 5"),
+        (lambda: simulate(rx.BinaryPerceptron(alpha=0.3, labels="teacher"), "fbp", units=3), "units = 3"),
         (lambda: protocol("linear", 5), "protocol = 'linear'"),
         (lambda: annealing(np.ones((3, 5), int), loss="log"), "loss = 'log'"),
         (lambda: annealing(np.ones((3, 5), int), replicas=0), "replicas = 0"),

@@ -243,15 +243,19 @@ def _traced(kernel: Any, parameters: Any, coordinates: Any, axes: int) -> Any:
 
 
 def find_root(
-    problem: Problem, given: Array | None, refinement: int = 1, hopeless: Array | None = None
+    problem: Problem,
+    given: Array | None,
+    refinement: int = 1,
+    prepared: tuple[tuple[Array, ...], Array] | None = None,
 ) -> Root:
     """The root of the problem's map: coarse nodes first, then the full rule; `given` is tried before the cold starts.
 
-    hopeless: `problem.absent` of the full rule, if it is known already.
+    prepared: `problem.prepare` of the full rule, if it is known already.
     """
     fine = problem.nodes * refinement
     coarse = max(1, fine // 4)
-    cold = jnp.stack(problem.starts())
+    cold, hopeless = (problem.starts(), problem.absent(fine)) if prepared is None else prepared
+    cold = jnp.stack(cold)
     starts = (
         cold
         if given is None
@@ -263,11 +267,12 @@ def find_root(
 
     def solver(_: Array) -> Root:
         # where there is no root, as far as the far end of the map tells, one try is enough
-        lost = problem.absent(fine) if hopeless is None else hopeless
-        tries = jnp.where(lost, 1, starts.shape[0])
+        tries = jnp.where(hopeless, 1, starts.shape[0])
         root = seek(problem, starts, coarse, tol=_COARSE, tries=tries)
-        again = jnp.where(lost & ~root.converged, 0, 1)
-        final = newton(lambda x: residual(x, fine), root.x[None], tries=again)
+        # coarse nodes may have no root next to a fold
+        last = jnp.stack([jnp.where(root.converged, root.x, starts[0]), starts[0]])
+        again = jnp.where(root.converged, 2, jnp.where(hopeless, 0, 1))
+        final = newton(lambda x: residual(x, fine), last, tries=again)
         return final._replace(steps=root.steps + final.steps)
 
     return implicit_root(lambda x: residual(x, fine), solver, starts[0])
@@ -286,8 +291,10 @@ def _kernel(
     answers = [_answer(p, g, refinement) for p, g in zip(problems, given)]
     wanted = [ansatz.preference(a[0], a[1]) for a in answers]
     best, liking = answers[0], wanted[0]
-    for other, more in zip(answers[1:], wanted[1:]):
+    for problem, other, more in zip(problems[1:], answers[1:], wanted[1:]):
         done = best[2]["converged"]
+        if problem.remains:
+            done = done | (best[2]["code"] != CODE["no solution"])
         if liking is not None and more is not None:
             done = done & ~(other[2]["converged"] & (more > liking))
             liking = jnp.where(done, liking, more)
@@ -317,9 +324,12 @@ def _merged(first_wins: Array, first: tuple, second: tuple) -> tuple:
 
 
 def _answer(problem: Problem, given: Array | None, refinement: int):
-    absent = problem.absent(problem.nodes * refinement)
-    searched = problem.search(given, refinement)
-    root = find_root(problem, given, refinement, absent) if searched is None else searched
+    root = problem.search(given, refinement)
+    if root is None:
+        prepared = problem.prepare(problem.nodes * refinement)
+        absent, root = prepared[1], find_root(problem, given, refinement, prepared)
+    else:
+        absent = problem.absent(problem.nodes * refinement)
     if given is None:
         reached = problem.reached(root.x, problem.nodes * refinement)
         root = root._replace(converged=root.converged & reached)

@@ -3,6 +3,8 @@
 import jax
 import numpy as np
 
+from replicax.theory.free_entropy import BRANCHES
+
 #: in this order: the code of a status is its position
 STATUSES = (
     "ok",
@@ -27,10 +29,6 @@ def status_text(code):
         return code
     text = np.asarray(STATUSES)[np.asarray(code, int)]
     return str(text) if text.ndim == 0 else text
-
-
-#: where there are several solutions: that of smaller overlap R with the teacher, and that of larger
-BRANCHES = ("", "low", "high")
 
 
 def branch_text(code):

@@ -28,8 +28,9 @@ from tqdm import tqdm
 
 from replicax.answers.columns import column
 from replicax.answers.solve import BLOCKS, Solution, _unsatisfactory, require_float64, solve
-from replicax.answers.status import BRANCHES, STATUSES
+from replicax.answers.status import STATUSES
 from replicax.theory.ansatz import RS
+from replicax.theory.free_entropy import BRANCHES
 from replicax.theory.models import RecurrentNetwork
 from replicax.vocabulary.limits import is_concrete
 

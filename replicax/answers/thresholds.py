@@ -256,7 +256,7 @@ class _Kernel(NamedTuple):
         system = self.definition.system(model, options)
         n = system.nodes * refinement
         absent = jax.lax.stop_gradient(system.absent(n))
-        root = find_root(system, None, refinement, absent)
+        root = find_root(system, None, refinement, (system.starts(), absent))
         value, columns = system.value(root.x), system.columns(root.x, n)
         finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (value, *columns.values())]))
         converged = root.converged & finite & system.inside(root.x, n) & ~absent

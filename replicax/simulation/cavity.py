@@ -18,7 +18,7 @@ from replicax.numerics.special import log_2cosh
 
 from .arguments import integer, real
 from .blocks import in_blocks
-from .channels import Channel, Margin
+from .channels import Channel, Margin, of_one_unit
 from .gamp import FLOOR_VARIANCE, GampResult, _broadcast
 from .learning import learnable
 from .outcomes import BUDGET, CONVERGED, DIVERGED, FLOOR
@@ -39,7 +39,7 @@ def belief_propagation(
     Arguments and results as those of `gamp`, one column.
     """
     instances = learnable(X, y)
-    channel = Margin() if channel is None else channel
+    channel = Margin() if channel is None else of_one_unit(channel)
     fields = np.zeros((instances.samples, 1, instances.N))
     fields = fields if field is None else _broadcast("field", field, fields.shape)
     unit = 1.0 / (instances.scale * np.sqrt(instances.N))

@@ -17,6 +17,10 @@ from jax import Array
 
 from replicax.numerics.special import log_add_exp, log_diff_H, log_H
 
+from .arguments import integer
+
+_NEVER = -1e300
+
 
 class Channel(eqx.Module):
     """A loss l(x) of the stability with margin kappa; ``beta`` None stands for infinity.
@@ -24,8 +28,17 @@ class Channel(eqx.Module):
     Parameters are numbers, or arrays of shape (columns, 1).
     """
 
+    #: preactivations that one pattern joins, and whether each has inputs of its own
+    units = 1
+    tree = False
+
     kappa: Array | float = 0.0
     beta: Array | float | None = None
+
+    @property
+    def groups(self) -> int:
+        """Groups of inputs: one for each unit of a tree, otherwise a single one."""
+        return self.units if self.tree else 1
 
     @abc.abstractmethod
     def log_f(self, om: Array, V: Array, beta: Array | float | None) -> Array:
@@ -88,6 +101,46 @@ class SquaredHinge(Channel):
         gap = self.kappa - om
         below = -0.5 * beta * gap**2 / s - 0.5 * jnp.log(s) + log_H(-u / jnp.sqrt(s))
         return log_add_exp(log_H(u), below)
+
+
+class Committee(Channel):
+    """The majority of ``units`` units, an odd number, has Delta_k >= kappa: l = 1 where it has not.
+
+    tree: every unit has its own inputs; otherwise all have the same. om and V are (units, P), and so are g and its slope d g_k / d om_k.
+    `value` and `energy` give each unit its share, 1/units of the pattern's. f is a Poisson-binomial probability, by convolution in
+    logarithms: exact and O(units^2). It is linear in the H of each unit alone, so that d g/d om = -(om - kappa) g/V - g^2.
+    """
+
+    units: int = eqx.field(static=True, default=3)
+    tree: bool = eqx.field(static=True, default=True)
+
+    def __check_init__(self):
+        if integer("units", self.units, 1) % 2 == 0:
+            raise ValueError(
+                f"units = {self.units} is not allowed: units must be odd, so that no vote is a tie"
+            )
+
+    def log_f(self, om, V, beta):
+        u = (self.kappa - om) / jnp.sqrt(V)
+        votes = jnp.zeros((1, om.shape[1]))
+        none = jnp.full_like(votes, _NEVER)
+        for yes, no in zip(log_H(u)[:, None], log_H(-u)[:, None]):
+            # votes[j]: log-probability of j units in favour, among those so far
+            votes = jnp.logaddexp(jnp.concatenate([votes + no, none]), jnp.concatenate([none, votes + yes]))
+        half = (self.units + 1) // 2
+        inside, outside = (jax.nn.logsumexp(v, 0, keepdims=True) for v in (votes[half:], votes[:half]))
+        return jnp.broadcast_to(_soften(inside, outside, beta), om.shape) / self.units
+
+    def __call__(self, om, V):
+        g = jax.grad(lambda om: jnp.sum(self.log_f(om, V, self.beta)))(om)
+        return g, -(om - self.kappa) * g / V - g**2
+
+
+def of_one_unit(channel: Channel) -> Channel:
+    """The channel, refused if it joins several units."""
+    if channel.units > 1:
+        raise ValueError(f"channel = {channel} is not allowed: only gamp and focus know committees")
+    return channel
 
 
 def finite(beta: float) -> float | None:

@@ -28,7 +28,7 @@ import numpy as np
 from .arguments import integer, real
 from .blocks import each_instance, in_blocks
 from .constraints import threshold
-from .gamp import as_patterns, fields
+from .gamp import as_patterns, fields, unsolved
 from .gradient import likelihood, small_means
 from .instances import sample_seeds
 from .learning import Solutions, binary_solutions, is_signs, learnable
@@ -70,9 +70,9 @@ def entropy_sgd(
 @partial(jax.jit, static_argnums=(10, 11))
 @each_instance(3)
 def _entropy_sgd(x, m, key, gamma, kappa, T, unit, rate, pull, noise, inner: int, signs: bool):
-    P, N = x.shape
+    N = x.shape[1]
     patterns = as_patterns(x, signs, unit, jnp.float32).x
-    limit = (T - 0.5) * unit / np.sqrt(N)
+    asks = unsolved(patterns, (T - 0.5) * unit / np.sqrt(N))
     slope = jax.grad(lambda m: likelihood(m, patterns, kappa))
     key = jax.random.wrap_key_data(key)
 
@@ -89,11 +89,11 @@ def _entropy_sgd(x, m, key, gamma, kappa, T, unit, rate, pull, noise, inner: int
         (_, mu), _ = jax.lax.scan(langevin, (m, m), kicks)
         m = m + pull * (mu - m)
         W = jnp.where(m >= 0.0, 1.0, -1.0)
-        return m, W, jnp.sum(fields(W, patterns) < limit, dtype=jnp.int32), t + 1
+        return m, W, asks(W[None]), t + 1
 
-    going = lambda state: (state[2] > 0) & (state[3] < gamma.shape[0]) & jnp.all(jnp.isfinite(state[0]))
-    zero = jnp.zeros((), jnp.int32)
-    m, W, _, t = jax.lax.while_loop(going, outer, (m, jnp.ones(N), zero + P + 1, zero))
+    going = lambda state: state[2] & (state[3] < gamma.shape[0]) & jnp.all(jnp.isfinite(state[0]))
+    first = (m, jnp.ones(N), jnp.asarray(True), jnp.zeros((), jnp.int32))
+    m, W, _, t = jax.lax.while_loop(going, outer, first)
     return W, t, jnp.all(jnp.isfinite(m))
 
 

@@ -14,10 +14,14 @@ which is stationary in all messages: d phi/d beta = -energy and d phi/d(field st
 Zdeborova & Krzakala, Adv. Phys. 65 (2016) 453, arXiv:1511.02476.
 
 Columns (fields, starts, temperatures) share the patterns, so that products are matrix-matrix; instances are vmapped.
+
+A committee machine is the same: its units are the columns, which its channel joins. In a tree each has patterns of its own. phi is then
+per weight, the mean over the units.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -29,7 +33,7 @@ from jax import Array
 from .arguments import choice, integer, real
 from .blocks import each_instance, in_blocks
 from .channels import Channel, Margin
-from .instances import sample_seeds
+from .instances import PerceptronInstances, sample_seeds
 from .learning import is_signs, learnable
 from .outcomes import BUDGET, CONVERGED, DIVERGED, FLOOR
 from .weights import BinaryWeights, SphericalWeights, Weights
@@ -39,21 +43,26 @@ WEIGHTS: dict[str, Weights] = {"binary": BinaryWeights(), "spherical": Spherical
 FLOOR_VARIANCE = 1e-6
 _CLIP, _TINY = 1e-10, 1e-30
 _NOISE = 1e-3
+_FIRST = 64
 
 
 class Patterns(NamedTuple):
-    """x / sqrt(N) (P, N), and its square; None for +-1 patterns, whose squares are all 1/N."""
+    """x / sqrt(N) (P, N), or (columns, P, N) of the units of a tree, and its square; None for +-1 patterns, whose squares are all 1/N."""
 
     x: Array
     square: Array | None
 
     def rows(self, v: Array) -> Array:
         """sum_i x_mu,i^2 v_i / N of v (columns, N): (columns, P), or (columns, 1) for +-1 patterns."""
-        return jnp.mean(v, -1, keepdims=True) if self.square is None else v @ self.square.T
+        return jnp.mean(v, -1, keepdims=True) if self.square is None else fields(v, self.square)
 
     def columns(self, u: Array) -> Array:
         """sum_mu x_mu,i^2 u_mu / N of u (columns, P): (columns, N), or (columns, 1)."""
-        return jnp.sum(u, -1, keepdims=True) / self.x.shape[1] if self.square is None else u @ self.square
+        return (
+            jnp.sum(u, -1, keepdims=True) / self.x.shape[-1]
+            if self.square is None
+            else product(u, self.square)
+        )
 
 
 class Messages(NamedTuple):
@@ -96,9 +105,25 @@ def fields(m: Array, x: Array) -> Array:
 
 
 def _contract(a: Array, x: Array, axis: int) -> Array:
+    if x.ndim == 3:
+        return jnp.stack([_contract(row, matrix, axis) for row, matrix in zip(a, x)])
     barrier = jax.lax.optimization_barrier
     small = barrier(jnp.where(jnp.abs(a) < _TINY, 0.0, a).astype(x.dtype))
     return barrier(jax.lax.dot_general(small, x, (((a.ndim - 1,), (axis,)), ((), ())))).astype(a.dtype)
+
+
+def unsolved(x: Array, limit) -> Callable[[Array], Array]:
+    """A function of binary weights W (units, N): whether in some pattern most of the units have a field below ``limit``.
+
+    It is asked after every step, and the first patterns alone mostly tell: a product with all of them only where these are right.
+    """
+
+    def violated(W, x):
+        return jnp.any(jnp.sum(jnp.where(fields(W, x) < limit, 1, -1), 0) > 0)
+
+    first = x[..., :_FIRST, :]
+    yes, all_of_them = lambda W: jnp.asarray(True), lambda W: violated(W, x)
+    return lambda W: jax.lax.cond(violated(W, first), yes, all_of_them, W)
 
 
 def factor_side(patterns: Patterns, channel: Channel, s: Messages, damping=0.0) -> Half:
@@ -115,14 +140,15 @@ def factor_side(patterns: Patterns, channel: Channel, s: Messages, damping=0.0) 
 def sweep(
     patterns: Patterns, channel: Channel, weights: Weights, field: Array, damping, s: Messages
 ) -> tuple[Messages, Array]:
-    """One damped iteration, and its undamped residual (columns,): the largest change of m, and of om through g."""
+    """One damped iteration, and its residual (columns,): the largest change of m, and of om through g, over 1 - damping."""
     half = factor_side(patterns, channel, s, damping)
-    h = half.local + field
-    undamped = weights.moments(h, half.A)[0]
-    h = (1.0 - damping) * h + damping * s.h
+    h = (1.0 - damping) * (half.local + field) + damping * s.h
     m, v = weights.moments(h, half.A)
-    step_g = jnp.max(jnp.abs(half.V * (half.g - s.g)), -1) / (1.0 - damping) if s.g.shape[1] else 0.0
-    return Messages(m, v, h, half.g), jnp.maximum(jnp.max(jnp.abs(undamped - s.m), -1), step_g)
+    step_g = jnp.max(jnp.abs(half.V * (half.g - s.g)), -1) if s.g.shape[1] else 0.0
+    residual = jnp.maximum(jnp.max(jnp.abs(m - s.m), -1), step_g) / (1.0 - damping)
+    if channel.units > 1:  # they converge together
+        residual = jnp.full_like(residual, jnp.max(residual))
+    return Messages(m, v, h, half.g), residual
 
 
 def bethe(
@@ -138,12 +164,12 @@ def bethe(
 
 
 class GampResult(NamedTuple):
-    """Fixed points, arrays (samples, columns); phi, energy, q are nan unless converged.
+    """Fixed points, arrays (samples, columns), one column for a committee; phi, energy, q are nan unless converged.
 
     phi         Bethe free entropy per weight, of the instance (it differs from its average by O(1/sqrt(N)))
     energy      mean loss per weight (0 at beta = inf);  q  sum_i m_i^2 / N
-    m           (samples, columns, N) magnetisations, whatever the outcome
-    residual    largest undamped change of a magnetisation;  iterations  used
+    m           (samples, columns or units, N) magnetisations, whatever the outcome
+    residual    largest change of a magnetisation in one iteration, over 1 - damping;  iterations  used
     outcome     codes of `outcomes`
     """
 
@@ -172,7 +198,9 @@ def gamp(
 ) -> GampResult:
     """Fixed points of GAMP on patterns X ([samples,] P, N) with labels y, or on `PerceptronInstances`.
 
-    channel    `Margin(kappa, beta)` (default kappa = 0, beta = inf) or any other; parameters of shape (columns, 1) make columns
+    channel    `Margin(kappa, beta)` (default kappa = 0, beta = inf) or any other; parameters of shape (columns, 1) make columns;
+               `Committee(units=K)` makes a row of K units: patterns of K N inputs if it is a tree. With common inputs the Bethe phi
+               is not exact at N = inf (units that share an input are correlated), and the start must tell the units apart
     field      external field ([samples,] columns, N), or None;  start_at  magnetisations likewise (default: those of the field and a
                noise of 1e-3)
     damping    of g and h: none is needed up to alpha = 0.7 at kappa = 0, 0.3 is safe elsewhere
@@ -187,7 +215,7 @@ def gamp(
     real("tol", tol, 0.0)
     channel = Margin() if channel is None else channel
     columns = _columns(channel, field, start_at)
-    shape = (instances.samples, columns, instances.N)
+    shape = (instances.samples, columns, inputs(instances, channel))
     fields = np.zeros(shape) if field is None else _broadcast("field", field, shape)
     rngs = [np.random.Generator(np.random.PCG64(s)) for s in sample_seeds(key, instances.samples, "messages")]
     noise = np.stack([_NOISE * rng.standard_normal(shape[1:]) for rng in rngs])
@@ -199,9 +227,20 @@ def gamp(
     return GampResult(*in_blocks(run, (instances.patterns, fields, begin), 4))
 
 
-def as_patterns(x: Array, signs: bool, unit, dtype) -> Patterns:
-    """Integers (P, N) -> `Patterns`."""
-    scaled = (x.astype(jnp.float64) * (unit / np.sqrt(x.shape[1]))).astype(dtype)
+def inputs(instances: PerceptronInstances, channel: Channel) -> int:
+    """N of each unit."""
+    if instances.N % channel.groups:
+        raise ValueError(
+            f"N = {instances.N} is not allowed: the inputs of {channel.groups} units must be a multiple of {channel.groups}"
+        )
+    return instances.N // channel.groups
+
+
+def as_patterns(x: Array, signs: bool, unit, dtype, groups: int = 1) -> Patterns:
+    """Integers (P, groups N) -> `Patterns`."""
+    if groups > 1:
+        x = jnp.moveaxis(x.reshape(x.shape[0], groups, -1), 1, 0)
+    scaled = (x.astype(jnp.float64) * (unit / np.sqrt(x.shape[-1]))).astype(dtype)
     return Patterns(scaled, None if signs else scaled**2)
 
 
@@ -233,18 +272,22 @@ def fixed_point(patterns, channel, weights, field, s: Messages, damping, tol, it
 @partial(jax.jit, static_argnums=(4, 5, 9, 10))
 @each_instance(3)
 def _fixed_point(x, field, m, channel, weights: str, signs: bool, unit, damping, tol, iterations: int, dtype):
-    patterns, kind = as_patterns(x, signs, unit, dtype), WEIGHTS[weights]
+    patterns, kind = as_patterns(x, signs, unit, dtype, channel.groups), WEIGHTS[weights]
     begin = start(m, jnp.maximum(1.0 - m**2, 0.0), x.shape[0])
     s, residual, t, outcome = fixed_point(patterns, channel, kind, field, begin, damping, tol, iterations)
     phi, energy = bethe(patterns, channel, kind, field, s)
-    known = lambda value: jnp.where(outcome == CONVERGED, value, jnp.nan)
     q = jnp.mean(s.m**2, -1)
+    if channel.units > 1:
+        phi, energy, q = (jnp.mean(a, keepdims=True) for a in (phi, energy, q))
+        residual, t, outcome = residual[:1], t[:1], jnp.max(outcome, keepdims=True)
+    known = lambda value: jnp.where(outcome == CONVERGED, value, jnp.nan)
     return known(phi), known(energy), known(q), s.m, residual, t, outcome
 
 
 def _columns(channel: Channel, *arrays) -> int:
-    """Number of columns: of the channel's parameters, of field or of start_at; 1 where none has any."""
-    sizes = {np.shape(leaf)[0] for leaf in jax.tree.leaves(channel) if np.ndim(leaf)}
+    """Number of columns: of the channel's units or parameters, of field or of start_at; 1 where none has any."""
+    sizes = {channel.units}
+    sizes |= {np.shape(leaf)[0] for leaf in jax.tree.leaves(channel) if np.ndim(leaf)}
     sizes |= {np.shape(a)[-2] for a in arrays if a is not None and np.ndim(a) > 1}
     sizes -= {1}
     if len(sizes) > 1:

@@ -29,7 +29,7 @@ from replicax.numerics.special import log_H
 from .arguments import integer, real
 from .blocks import each_instance, in_blocks
 from .constraints import threshold
-from .gamp import as_patterns, fields, product
+from .gamp import as_patterns, fields, product, unsolved
 from .instances import PerceptronInstances, sample_seeds
 from .learning import Solutions, binary_solutions, is_signs, learnable, spherical_solutions
 
@@ -84,9 +84,9 @@ def stochastic_weights(
 @partial(jax.jit, static_argnums=(9,))
 @each_instance(2)
 def _stochastic(x, m, kappa, T, unit, rate, momentum, rho, steps, signs: bool):
-    P, N = x.shape
+    N = x.shape[1]
     patterns = as_patterns(x, signs, unit, jnp.float32).x
-    limit = (T - 0.5) * unit / np.sqrt(N)
+    asks = unsolved(patterns, (T - 0.5) * unit / np.sqrt(N))
     optimizer = optax.sgd(rate, momentum=momentum)
     descent = jax.grad(lambda m: -likelihood(m, patterns, kappa))
     sharp = lambda m: descent(worst(m, descent(m), rho))
@@ -97,12 +97,10 @@ def _stochastic(x, m, kappa, T, unit, rate, momentum, rho, steps, signs: bool):
         change, memory = optimizer.update(slope(m), memory)
         m = jnp.clip(optax.apply_updates(m, change), -1.0, 1.0)
         W = jnp.where(m >= 0, 1.0, -1.0)
-        wrong = jnp.sum(fields(W, patterns) < limit, dtype=jnp.int32)
-        return m, memory, W, wrong, t + 1
+        return m, memory, W, asks(W[None]), t + 1
 
-    going = lambda state: (state[3] > 0) & (state[4] < steps) & jnp.all(jnp.isfinite(state[0]))
-    zero = jnp.zeros((), jnp.int32)
-    first = (m, optimizer.init(m), jnp.ones(N), zero + P + 1, zero)
+    going = lambda state: state[3] & (state[4] < steps) & jnp.all(jnp.isfinite(state[0]))
+    first = (m, optimizer.init(m), jnp.ones(N), jnp.asarray(True), jnp.zeros((), jnp.int32))
     m, _, W, _, t = jax.lax.while_loop(going, step, first)
     return W, t, jnp.all(jnp.isfinite(m))
 

@@ -68,17 +68,25 @@ def stabilities(instances: PerceptronInstances, W) -> np.ndarray:
     return fields / (instances.scale * np.sqrt(instances.N))
 
 
-def errors(instances: PerceptronInstances, W, *, kappa: float = 0.0) -> np.ndarray:
-    """Violated patterns of binary weights W (samples, N), counted in integers (ties satisfied): (samples,)."""
-    T = threshold("margin", kappa, instances.N, instances.scale, False)
-    fields = np.einsum("spi,si->sp", instances.patterns.astype(np.int64), np.asarray(W, np.int64))
-    return (fields < T).sum(1)
+def errors(instances: PerceptronInstances, W, *, kappa: float = 0.0, tree: bool = False) -> np.ndarray:
+    """Violated patterns of binary weights, counted in integers (ties satisfied): (samples,).
+
+    W (samples, N), or (samples, units, N) of a committee, which decides by majority; tree: each unit has its own N of the inputs.
+    """
+    W = np.asarray(W, np.int64)
+    samples, N = W.shape[0], W.shape[-1]
+    T = threshold("margin", kappa, N, instances.scale, False)
+    groups = instances.N // N if tree else 1
+    x = instances.patterns.astype(np.int64).reshape(samples, instances.P, groups, N)
+    fields = np.einsum("spgi,sgki->sgkp", x, W.reshape(samples, groups, -1, N))
+    votes = np.where(fields < T, -1, 1).sum((1, 2))
+    return (votes < 0).sum(1)
 
 
 class Solutions(NamedTuple):
     """What a solver returns, one entry per instance.
 
-    W        (samples, N) the best weights: those that solve, or the last
+    W        (samples, N) the best weights: those that solve, or the last; (samples, units, N) of a committee
     errors   violated patterns of W, counted anew;  solved  errors == 0 (spherical weights: within rounding)
     steps    sweeps, epochs or steps used;  budget  those allowed
     outcome  codes of `outcomes`: solved, budget or diverged
@@ -101,7 +109,7 @@ class Solutions(NamedTuple):
         W = np.asarray(self.W, np.float64)
         results = {
             "solved": Statistic.from_counts(int(self.solved.sum()), len(self.solved)),
-            "energy": Statistic.from_samples(self.errors / W.shape[1]),
+            "energy": Statistic.from_samples(self.errors / W[0].size),
             "steps": Statistic.from_samples(self.steps[self.solved]),
             "budget": Statistic(float(self.budget), 0.0, len(self.solved)),
             "diverged": Statistic.from_counts(int((self.outcome == DIVERGED).sum()), len(self.solved)),
@@ -113,11 +121,11 @@ class Solutions(NamedTuple):
 
 
 def binary_solutions(
-    instances: PerceptronInstances, W, steps, budget: int, diverged, kappa: float
+    instances: PerceptronInstances, W, steps, budget: int, diverged, kappa: float, *, tree: bool = False
 ) -> Solutions:
     """Solutions of binary weights: the errors are counted anew, in integers, whatever the solver believed."""
     W = np.asarray(W).astype(np.int8)
-    count = errors(instances, W, kappa=kappa)
+    count = errors(instances, W, kappa=kappa, tree=tree)
     outcome = np.where(count == 0, SOLVED, np.where(diverged, DIVERGED, BUDGET))
     return Solutions(W, count, np.asarray(steps), budget, outcome)
 

@@ -21,7 +21,7 @@ from replicax.numerics.special import binary_entropy
 
 from .arguments import choice, integer, real
 from .blocks import each_instance, in_blocks
-from .channels import Channel, Margin
+from .channels import Channel, Margin, of_one_unit
 from .gamp import WEIGHTS, as_patterns, bethe, fixed_point, start
 from .learning import is_signs, learnable
 from .outcomes import BUDGET, COLLAPSED, CONVERGED, LOST
@@ -76,7 +76,7 @@ def local_entropy(
         raise ValueError(
             "around is not allowed: it must be " + ("-1 or +1" if weights == "binary" else "of |W|^2 = N")
         )
-    channel = Margin() if channel is None else channel
+    channel = Margin() if channel is None else of_one_unit(channel)
     run = lambda x, W: _curve(
         x, W, gammas, channel, weights, is_signs(instances), 1.0 / instances.scale,
         real("damping", damping, 0.0, 0.99), real("tol", tol, 0.0), integer("iterations", iterations, 1),

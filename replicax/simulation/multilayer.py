@@ -11,6 +11,14 @@ replicated-sgd  y replicas on their own minibatches, each pulled to their mean b
 
 gamma rises linearly from 0. Every method has the same number of minibatch gradients. Local energy (ibid.): the training error of
 w (1 + sigma z), z Gaussian for each weight, minus that of w; multiplicative noise does not see the scale of the layers, which relu leaves open.
+
+Hidden units may also be perceptrons with a margin kappa, active where their stability Delta_k = w_k.x/sqrt(n) exceeds it:
+
+    logits = W2 [relu(Delta - kappa), 1],   w_k in {-1, +1}^n (binary) or |w_k|^2 = n (sphere).
+
+The methods then move latent weights u of the hidden layer: w = sign u, with the gradient of the cut identity (binary; Courbariaux et al.,
+arXiv:1511.00363), or w = sqrt(n) u/|u| (sphere). Their local energy is that of hidden weights at distance d = (1 - overlap)/2 from w: a
+fraction d of all binary weights is turned; every vector of the sphere is rotated by the angle of cosine 1 - 2d, in a random direction.
 """
 
 from __future__ import annotations
@@ -29,6 +37,8 @@ from .blocks import each_instance
 from .instances import sample_seeds
 
 METHODS = ("sgd", "sam", "entropy-sgd", "replicated-sgd")
+#: of the hidden layer
+WEIGHTS = ("real", "binary", "sphere")
 _INNER, _AVERAGE = 5, 0.75
 _REPLICAS = 3
 #: minibatch gradients of one step
@@ -36,7 +46,10 @@ _COST = {"sgd": 1, "sam": 2, "entropy-sgd": _INNER, "replicated-sgd": _REPLICAS}
 
 
 class Layers(NamedTuple):
-    """(runs, hidden, inputs + 1) and (runs, classes, hidden + 1): the last column is the bias."""
+    """(runs, hidden, inputs + 1) and (runs, classes, hidden + 1): the last column is the bias.
+
+    Perceptrons with a margin have w/sqrt(n) and the bias -kappa.
+    """
 
     first: Array
     second: Array
@@ -70,6 +83,8 @@ def train(
     data: Data,
     method: str,
     *,
+    weights: str = "real",
+    kappa: float = -0.5,
     hidden: int = 32,
     gradients: int = 6000,
     batch: int = 50,
@@ -79,8 +94,12 @@ def train(
     gamma: float = 1.0,
     key=0,
 ) -> Layers:
-    """Train every run on its data; rate is eta and eta', gamma the last value of the coupling. The runs start alike for all methods."""
+    """Train every run on its data; rate is eta and eta', gamma the last value of the coupling. The runs start alike for all methods.
+
+    weights: of the hidden layer, "binary" and "sphere" with margin kappa, which real weights do not have.
+    """
     choice("method", method, METHODS)
+    choice("weights", weights, WEIGHTS)
     hidden, batch = integer("hidden", hidden, 1), integer("batch", batch, 1, data.x.shape[1])
     rate, momentum = real("rate", rate, 0.0), real("momentum", momentum, 0.0, 0.999)
     rho, gamma = real("rho", rho, 0.0), real("gamma", gamma, 0.0)
@@ -88,13 +107,30 @@ def train(
     keys = np.stack([s.generate_state(2) for s in sample_seeds(key, len(data.x), "multilayer")])
     classes = int(data.labels.max()) + 1
     return _train(
-        *data, keys, rate, momentum, rho, gamma, method, hidden, classes, steps, batch
+        *data, keys, rate, momentum, rho, gamma, real("kappa", kappa), method, weights, hidden, classes, steps, batch
     )  # fmt: skip
 
 
-@partial(jax.jit, static_argnums=(7, 8, 9, 10, 11))
+def realised(u: Layers, weights: str, kappa) -> Layers:
+    """The network of latent weights u."""
+    if weights == "real":
+        return u
+    w = u.first[:, :-1]
+    if weights == "binary":
+        cut = jnp.clip(w, -1.0, 1.0)
+        w = cut + jax.lax.stop_gradient(jnp.where(w >= 0.0, 1.0, -1.0) - cut)
+        w = w * np.float32(1.0 / np.sqrt(w.shape[1]))
+    else:
+        w = w / jnp.linalg.norm(w, axis=1, keepdims=True)
+    return Layers(jnp.concatenate([w, jnp.full_like(w[:, :1], -kappa)], 1), u.second)
+
+
+@partial(jax.jit, static_argnums=(8, 9, 10, 11, 12, 13))
 @each_instance(3)
-def _train(x, labels, key, rate, momentum, rho, gamma, method: str, hidden, classes, steps: int, batch: int):
+def _train(
+    x, labels, key, rate, momentum, rho, gamma, kappa,
+    method: str, weights: str, hidden, classes, steps: int, batch: int,
+):  # fmt: skip
     begin, batches = jax.random.split(jax.random.wrap_key_data(key))
     one, two = jax.random.split(begin)
     normal = lambda k, n, m: jnp.pad(
@@ -107,7 +143,9 @@ def _train(x, labels, key, rate, momentum, rho, gamma, method: str, hidden, clas
         """Gradient of the loss of a fresh minibatch, drawn with replacement."""
         rows = jax.random.randint(key, (batch,), 0, x.shape[0])
         loss = lambda w: jnp.mean(
-            optax.softmax_cross_entropy_with_integer_labels(logits(w, x[rows]), labels[rows])
+            optax.softmax_cross_entropy_with_integer_labels(
+                logits(realised(w, weights, kappa), x[rows]), labels[rows]
+            )
         )
         return jax.grad(loss)(w)
 
@@ -154,7 +192,8 @@ def _train(x, labels, key, rate, momentum, rho, gamma, method: str, hidden, clas
         return step(state, jax.random.fold_in(batches, t), gamma * t / steps), None
 
     (w, _), _ = jax.lax.scan(turn, (w, optimizer.init(w)), jnp.arange(steps))
-    return jax.tree.map(lambda a: jnp.mean(a, 0), w) if method == "replicated-sgd" else w
+    w = jax.tree.map(lambda a: jnp.mean(a, 0), w) if method == "replicated-sgd" else w
+    return realised(w, weights, kappa)
 
 
 @jax.jit
@@ -168,24 +207,44 @@ def error(w: Layers, data: Data) -> np.ndarray:
     return np.asarray(_wrong(w, *data))
 
 
-def local_energy(w: Layers, data: Data, sigmas, *, draws: int = 20, key=0) -> np.ndarray:
-    """Mean over ``draws`` of the error on ``data`` of w (1 + sigma z) minus that of w: (runs, sigmas)."""
-    sigmas = np.array([real("sigmas", s, 0.0) for s in sigmas])
+def local_energy(
+    w: Layers, data: Data, sizes, *, weights: str = "real", draws: int = 20, key=0
+) -> np.ndarray:
+    """Mean over ``draws`` of the error on ``data`` of networks near w minus that of w: (runs, sizes).
+
+    sizes: relative noise sigma of all weights (real), or distances d in [0, 1] of the hidden weights (binary, sphere).
+    """
+    choice("weights", weights, WEIGHTS)
+    name, high = ("sigma", np.inf) if weights == "real" else ("d", 1.0)
+    sizes = np.array([real(name, s, 0.0, high) for s in sizes])
     draws = integer("draws", draws, 1)
     keys = np.stack([s.generate_state(2) for s in sample_seeds(key, len(data.x), "local energy")])
-    return np.asarray(_profile(w, *data, keys, sigmas, draws))
+    return np.asarray(_profile(w, *data, keys, sizes, weights, draws))
 
 
-@partial(jax.jit, static_argnums=(5,))
+def shaken(w: Layers, key, size, weights: str) -> Layers:
+    """A random network at distance ``size``; with one key, nested in the size."""
+    if weights == "real":
+        noise = (jax.random.normal(k, a.shape, a.dtype) for k, a in zip(jax.random.split(key), w))
+        return Layers(*(a * (1.0 + size * z).astype(a.dtype) for a, z in zip(w, noise)))
+    inner, bias = w.first[:, :-1], w.first[:, -1:]
+    if weights == "binary":
+        # exactly the fraction ``size`` of all, to the nearest weight
+        ranks = jax.random.permutation(key, inner.size).reshape(inner.shape)
+        moved = jnp.where(ranks < jnp.round(size * inner.size), -inner, inner)
+    else:
+        z = jax.random.normal(key, inner.shape, inner.dtype)
+        z = z - jnp.sum(z * inner, 1, keepdims=True) * inner
+        z = z / jnp.linalg.norm(z, axis=1, keepdims=True)
+        overlap = 1.0 - 2.0 * size
+        moved = (overlap * inner + jnp.sqrt(1.0 - overlap**2) * z).astype(inner.dtype)
+    return Layers(jnp.concatenate([moved, bias], 1), w.second)
+
+
+@partial(jax.jit, static_argnums=(5, 6))
 @each_instance(4)
-def _profile(w: Layers, x, labels, key, sigmas, draws: int):
+def _profile(w: Layers, x, labels, key, sizes, weights: str, draws: int):
     wrong = lambda w: jnp.mean(jnp.argmax(logits(w, x), -1) != labels)
-    base = wrong(w)
-
-    def draw(key):
-        noise = [jax.random.normal(k, a.shape, a.dtype) for k, a in zip(jax.random.split(key), w)]
-        shaken = lambda sigma: Layers(*(a * (1.0 + sigma * z).astype(a.dtype) for a, z in zip(w, noise)))
-        return jax.lax.map(lambda sigma: wrong(shaken(sigma)), sigmas)
-
+    draw = lambda key: jax.lax.map(lambda size: wrong(shaken(w, key, size, weights)), sizes)
     keys = jax.random.split(jax.random.wrap_key_data(key), draws)
-    return jnp.mean(jax.lax.map(draw, keys), 0) - base
+    return jnp.mean(jax.lax.map(draw, keys), 0) - wrong(w)

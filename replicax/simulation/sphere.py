@@ -74,17 +74,18 @@ def sample_sphere(
 
 
 def typical_solutions(
-    X, y=None, *, kappa: float = 0.0, sweeps: int = 200, key=0
+    X, y=None, *, kappa: float = 0.0, sweeps: int = 200, chains: int | None = None, key=0
 ) -> tuple[PerceptronInstances, np.ndarray]:
-    """One uniform solution Delta >= kappa of each instance, after ``sweeps`` of N great-circle moves.
+    """One uniform solution Delta >= kappa of each instance, or ``chains`` independent ones, after ``sweeps`` of N great-circle moves.
 
-    Returns the instances for which a start was found, and W (these instances, N).
+    Returns the instances for which (all) starts were found, and W (these instances, N), or (these instances, chains, N).
     """
     instances = learnable(X, y, kappa=kappa)
-    kept, W, _ = _solutions(instances, 1, kappa, key)
-    if kept.samples == 0:
-        return kept, W[:, 0]
-    return kept, _walk(kept, W, kappa, math.inf, "errors", integer("sweeps", sweeps, 1), key)[0][:, 0]
+    sweeps, count = integer("sweeps", sweeps, 1), 1 if chains is None else integer("chains", chains, 1)
+    kept, W, _ = _solutions(instances, count, kappa, key)
+    if kept.samples:
+        W = _walk(kept, W, kappa, math.inf, "errors", sweeps, key)[0]
+    return kept, W[:, 0] if chains is None else W
 
 
 def langevin(

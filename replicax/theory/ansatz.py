@@ -222,7 +222,8 @@ class LocalEntropy(Ansatz):
     Baldassi et al., PRL 115 (2015) 128101, arXiv:1509.05753; Monasson, PRL 75 (1995) 2847.
 
     d or q1: the control; y: number of replicas (inf: the limit, as its own functional).  Results: phi = Phi/y per replica,
-    entropy = S_I = d(y phi)/dy, S_E = y (phi - S_I), slope = d phi/d(control) at fixed y.
+    entropy = S_I = d(y phi)/dy, S_E = y (phi - S_I), slope = d phi/d(control) at fixed y.  Around a reference of binary weights at given d
+    branch says whether references with many solutions dominate (dense), those with one do (metastable), or only those exist (frozen).
     """
 
     name: ClassVar[str] = "local-entropy"

@@ -19,7 +19,7 @@ from jax import Array, lax
 from replicax.numerics.quadrature import RANGE, gaussian_rule
 from replicax.numerics.roots import newton
 from replicax.numerics.special import H, log_2cosh
-from replicax.theory.free_entropy import FAR, State
+from replicax.theory.free_entropy import FAR, Followed, State
 from replicax.theory.perceptron import TINY
 from replicax.theory.reference import AnyReference, Asked, Sides
 from replicax.vocabulary.levels import Level, Terminal, peak, tower
@@ -57,7 +57,7 @@ class _Both(Terminal):
         return self.y * self.own(self.h + u[0]) + self.planted(self.h_planted + self.r * u[0])
 
 
-class Constrained(AnyReference):
+class Constrained(Followed, AnyReference):
     """Coordinates: those of `AnyReference` (S^ - s^ in place of S^), log of `Pull.spread` per alpha, log of `Pull.ratio`, in units of (1+y)/y."""
 
     reference: Any = None

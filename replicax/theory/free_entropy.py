@@ -32,6 +32,10 @@ from replicax.vocabulary.limits import INFINITE
 
 #: coordinates beyond this belong to no overlap below 1
 FAR = 45.0
+#: where there are several solutions: that of smaller overlap R with the teacher, and that of larger; around a reference exponentially many
+#: solutions, where they dominate and where single ones (frozen) have more weight
+BRANCHES = ("", "low", "high", "dense", "metastable", "frozen")
+BRANCH = {name: float(code) for code, name in enumerate(BRANCHES)}
 
 
 class State(NamedTuple):
@@ -51,6 +55,8 @@ class Problem(eqx.Module):
     accuracy: ClassVar[float] = 1e-10
     #: the status where no root is found
     failure: ClassVar[str] = "not converged"
+    #: the answer only where the problem before it is known to have no solution (not where none was found)
+    remains: ClassVar[bool] = False
 
     @property
     def counts(self) -> bool:
@@ -93,6 +99,10 @@ class Problem(eqx.Module):
 
     def absent(self, n: int) -> Array:
         return jnp.zeros((), bool)
+
+    def prepare(self, n: int) -> tuple[tuple[Array, ...], Array]:
+        """`starts` and `absent`, for problems in which one search tells both."""
+        return self.starts(), self.absent(n)  # type: ignore[attr-defined]
 
     def missing(self, state: State, n: int) -> Array:
         """True where what the solution refers to (a typical reference) does not exist."""

@@ -5,7 +5,9 @@ r"""y solutions around a reference that is any configuration: the local entropy 
 
 q1: overlap of two W around the same reference, q0: around different ones (replica symmetric in the reference).  The reference makes a
 two-point level between the two Gaussian levels of the site.  phi = Phi/y, S_I = d(y phi)/dy, S_E = y (phi - S_I), d phi/dS = -S^.
-y -> inf: q0 = q1 - dq/y, q0^ = q1^ - D/y and W~ is the sign of the field; y = 1: phi = phi_RS + h(d).
+y -> inf: q0 = q1 - dq/y, q0^ = q1^ - D/y and W~ is the sign of the field; y = 1: phi = phi_RS + h(d).  At small y and d this solution ends
+in a fold: beyond, only references with one solution each are left, q1 = 1 and Phi = phi_RS + h(d) (`SingleSolutions`).  They already outweigh
+those with exp(N S_I) where their Phi is larger (y > 1); the number exp(N S_E) of the latter remains what it is (branch = metastable).
 Baldassi et al., PRL 115 (2015) 128101, arXiv:1509.05753; J. Stat. Mech. (2016) P023301, arXiv:1511.05634.
 """
 
@@ -18,12 +20,21 @@ import numpy as np
 from jax import Array, lax
 
 from replicax.numerics.quadrature import gaussian_rule
-from replicax.numerics.special import log_2cosh
-from replicax.theory.free_entropy import Followed, Problem, State
+from replicax.numerics.roots import newton, solve_linear
+from replicax.numerics.special import binary_entropy, log_2cosh
+from replicax.theory.free_entropy import BRANCH, FAR, Problem, State
 from replicax.theory.perceptron import TINY, Bipartite
 from replicax.vocabulary.levels import Level, is_frozen, tower
+from replicax.vocabulary.limits import INFINITE
 
 _SEEDS = ((1.0, 1.0, 1.0), (0.3, 3.0, 0.7), (2.0, 0.3, 0.5), (0.1, 10.0, 0.3), (1.0, 30.0, 0.1))
+#: where the second coordinate is scanned, as part of the way from its lower bound to groups that are frozen
+_SCAN = np.linspace(0.0, 1.0, 40) ** 1.5
+#: the coordinates that the scan solves for, and its largest step
+_OTHERS = np.array([0, 2])
+_CAP = 2.0
+#: groups are frozen where (1 - q1)/(1 - S^2) is less than this
+_NEAR = 0.1
 
 #: variance that takes the place of q0^ = 0, where its square root has no derivative (at y = inf the site depends on that root itself: less)
 _NO_FIELD = 1e-16
@@ -54,7 +65,36 @@ class Asked(NamedTuple):
     together: Array | float = 0.0
 
 
-class AnyReference(Followed):
+class Along(NamedTuple):
+    """Solutions of all equations but the second: coordinates, what that one is off by, 1 - q1, and where they were found."""
+
+    x: Array
+    excess: Array
+    complement: Array
+    found: Array
+
+
+class _Scan(NamedTuple):
+    index: Array
+    attempt: Array
+    count: Array
+    z: Array
+    base: Array  # the last solution
+    lowest: Array
+    along: Along
+
+
+class Dense(NamedTuple):
+    """Coordinates close to solutions (the dominant first; where there is none where one is closest); whether there is none; whether
+    there is one that outweighs groups of single solutions.
+    """
+
+    starts: tuple[Array, ...]
+    none: Array
+    dominant: Array
+
+
+class AnyReference(Problem):
     """Coordinates: log(q0^/alpha), log(y (q1^ - q0^)/alpha), S^.
 
     y: an array, or inf (a float); control: the overlap S with the reference, or q1 (`by`).
@@ -78,25 +118,112 @@ class AnyReference(Followed):
 
     @property
     def counts(self) -> bool:
-        return False
+        return self.model.beta is INFINITE
 
     def starts(self) -> tuple[Array, ...]:
-        """From the scores at q = 0 and the field that alone would give the control; then the map itself."""
+        """What a scan finds (finite y); then from the scores at q = 0 and the field that alone would give the control, and the map itself."""
+        return self.prepare(self.nodes)[0]
+
+    def _relaxed(self) -> tuple[Array, ...]:
+        seeds = self._seeds()
+        step = lambda _, x: x - 0.6 * self.state(x, self.nodes // 4).residual
+        relaxed = jax.vmap(lambda x: lax.fori_loop(0, 10, step, x))(seeds)
+        fine = jnp.all(jnp.isfinite(relaxed), axis=1, keepdims=True)
+        return tuple(jnp.where(fine, relaxed, seeds))
+
+    def absent(self, n: int) -> Array:
+        return self.prepare(n)[1]
+
+    def prepare(self, n: int) -> tuple[tuple[Array, ...], Array]:
+        if self.frozen:
+            return self._relaxed(), jnp.zeros((), bool)
+        found = self.dense(n // 2)
+        return (*found.starts, *self._relaxed()), found.none
+
+    def _seeds(self) -> Array:
         alpha = jnp.maximum(jnp.asarray(self.model.weight, float), TINY)
         _, (score,), _ = self.model.factor.terminal(jnp.ones(())).derivatives(jnp.zeros(()))
         field = jnp.arctanh(
             jnp.clip(self.control if self.by == "S" else jnp.sqrt(self.control), 0.0, 1.0 - 1e-12)
         )
-        step = lambda _, x: x - 0.6 * self.state(x, self.nodes // 4).residual
-        seeds = []
-        for outer, inner, share in _SEEDS:
-            first = jnp.log(score**2 + TINY)
-            seeds.append(
-                jnp.stack([first + np.log(outer), jnp.log(inner / (1.0 + 0.1 * alpha)), share * field, *self.more])
-            )
-        relaxed = jax.vmap(lambda x: lax.fori_loop(0, 10, step, x))(jnp.stack(seeds))
-        fine = jnp.all(jnp.isfinite(relaxed), axis=1)
-        return tuple(jnp.where(ok, x, y) for ok, x, y in zip(fine, relaxed, seeds))
+        first = jnp.log(score**2 + TINY)
+        return jnp.stack([
+            jnp.stack([first + np.log(outer), jnp.log(inner / (1.0 + 0.1 * alpha)), share * field, *self.more])
+            for outer, inner, share in _SEEDS
+        ])  # fmt: skip
+
+    def along(self, n: int) -> Along:
+        """A scan of the second coordinate, from its lower bound (where it vanishes beside what it would have to be) until the groups freeze.
+
+        Newton on the other two coordinates, one step a turn, from the solution before.
+        """
+        alpha, y = jnp.maximum(jnp.asarray(self.model.weight, float), TINY), self._count
+        seeds, others, shares = self._seeds()[:, _OTHERS], _OTHERS, jnp.asarray(np.append(0.0, _SCAN))
+
+        def at(z: Array, second: Array) -> tuple[Array, Along]:
+            x = jnp.stack([z[0], second, z[1]])
+            state = self.state(x, n)
+            return state.residual[others], Along(x, state.residual[1], state.parts["site"]["complement"], jnp.array(True))
+
+        def turn(s: _Scan) -> _Scan:
+            first = s.index == 0
+            highest = jnp.maximum(s.lowest + 1.0, jnp.log((10.0 * y + 30.0) / ((1.0 + y) * alpha)))
+            second = jnp.where(first, -20.0, s.lowest - 0.3 + (highest - s.lowest + 0.3) * shares[s.index])
+            r, push, here = jax.linearize(lambda z: at(z, second), s.z, has_aux=True)
+            move = -solve_linear(jax.vmap(push, out_axes=1)(jnp.eye(2)), r)
+            move = move * jnp.minimum(1.0, _CAP / jnp.maximum(jnp.max(jnp.abs(move)), 1e-300))
+            fine = jnp.all(jnp.isfinite(move)) & jnp.all(jnp.isfinite(r))
+            good = fine & (jnp.max(jnp.abs(r)) < 1e-4)
+            lost = ~good & (~fine | (s.count >= jnp.where(first, 30, 10)))
+            again = lost & first & (s.attempt + 1 < seeds.shape[0])
+            left = (good | lost) & ~again
+            attempt = s.attempt + again
+            base = jnp.where(good, s.z, s.base)
+            z = jnp.where(again, seeds[attempt], jnp.where(left, base, s.z + move))
+            here = here._replace(found=good)
+            along = jax.tree.map(lambda all, one: jnp.where(left, all.at[s.index].set(one), all), s.along, here)
+            lowest = jnp.where(first & good, -20.0 - here.excess, s.lowest)
+            count = jnp.where(good | lost, 0, s.count + 1)
+            return _Scan(s.index + left, attempt, count, z, base, lowest, along)
+
+        zero, none = jnp.zeros((), int), jnp.zeros(shares.size)
+        empty = Along(jnp.zeros((shares.size, 3)), none, none, jnp.zeros(shares.size, bool))
+        start = _Scan(zero, zero, zero, seeds[0], seeds[0], jnp.zeros(()), empty)
+        found = lax.while_loop(lambda s: s.index < shares.size, turn, lax.stop_gradient(start)).along
+        return jax.tree.map(lambda a: lax.stop_gradient(a[1:]), found)
+
+    def dense(self, n: int) -> Dense:
+        """What `along` says of the solutions.
+
+        At fixed q1 the second equation is d Phi/d q1 = (1/2) (y - 1) (what it would have to be - what it is), times alpha; several solutions
+        are compared by its integral (Maxwell's construction): most replicas y > 1 are where Phi is largest, y < 1 where it is least.
+        """
+        x, excess, left, ok = self.along(n)
+        there = ok[1:] & ok[:-1]
+        rises = there & (excess[:-1] < 0) & (excess[1:] >= 0)
+        if self.by == "q1":
+            rises = rises | (there & (excess[:-1] >= 0) & (excess[1:] < 0))
+        first, last = jnp.argmax(rises), rises.shape[0] - 1 - jnp.argmax(rises[::-1])
+
+        def between(i: Array) -> Array:
+            share = excess[i] / (excess[i] - excess[i + 1])
+            return x[i] + share * (x[i + 1] - x[i])
+
+        pull = jnp.where(ok, jnp.exp(x[:, 1]) * -jnp.expm1(-excess), 0.0)
+        steps = jnp.where(there, 0.5 * (pull[1:] + pull[:-1]) * (left[:-1] - left[1:]), 0.0)
+        gain = lambda i, j: jnp.sum(jnp.where((jnp.arange(steps.size) >= i) & (jnp.arange(steps.size) < j), steps, 0.0))
+        found = jnp.any(rises)
+        one, other = between(first), between(last)
+        swap = gain(first + 1, last + 1) < 0.0
+        best = jnp.where(swap, last, first)
+        highest = jnp.where(ok, excess, -jnp.inf)
+        top = jnp.argmax(highest)
+        pair = jnp.where(swap, jnp.stack([other, one]), jnp.stack([one, other]))
+        end = jnp.maximum(jnp.sum(jnp.cumprod(ok)) - 1, 0)
+        frozen = ok[0] & (left[end] < _NEAR * (1.0 - jnp.asarray(self.control, float) ** 2)) & (excess[end] < 0)
+        none = ~found & frozen & (_vertex(highest, top) < -0.02 * (32 / n) ** 2)
+        starts = jnp.where(found, pair, x[top])
+        return Dense(tuple(starts), none & (self.by == "S"), found & (gain(best + 1, steps.size) > 0.0))
 
     def state(self, x: Array, n: int) -> State:
         alpha, y = jnp.asarray(self.model.weight, float), self._count
@@ -226,7 +353,26 @@ class AnyReference(Followed):
         columns |= dict(
             entropy=columns["S_I"], energy=energy, slope=self.slope(self, state.parts["x"], state, n)
         )
+        if self.shares:
+            columns["branch"] = self._branch(phi, columns["S_I"], n)
         return columns
+
+    @property
+    def shares(self) -> bool:
+        """Whether groups of one solution each compete (they would be counted with weight at beta < inf)."""
+        return self.by == "S" and not self.frozen and self.model.beta is INFINITE
+
+    def _branch(self, phi: Array, S_I: Array, n: int) -> Array:
+        """Groups of many solutions have more weight than those of one where Phi is larger for y > 1, smaller for y < 1."""
+        y = jnp.asarray(self.y, float)
+        single = SingleSolutions(self.model, self.y, self.control)
+        residual = lambda x: single.typical.state(x, n).residual
+        root = newton(residual, jnp.stack(single.starts()), tol=1e-10, limit=FAR)
+        excess = y * (phi - single.phi(single.state(root.x, n), n))
+        apart = jnp.abs(y - 1.0) > 1e-4
+        ahead = jnp.where(apart, excess / jnp.where(apart, y - 1.0, 1.0), S_I)
+        known = jnp.where(root.converged & (ahead <= 0), BRANCH["metastable"], BRANCH["dense"])
+        return lax.stop_gradient(known)
 
     def slope(self, problem: Problem, x: Array, state: State, n: int) -> Array:
         """d phi/d(control) = -S^ dS/d(control), along the solutions x of `problem` (this one, or this one at its y*); control: d or q1."""
@@ -251,6 +397,69 @@ class AnyReference(Followed):
         """At y = inf the reference takes the sign of the field where S^ > 0 only (else: `Displaced`)."""
         aligned = state.order["S_hat"] > 0 if self.frozen else jnp.ones((), bool)
         return aligned & (state.parts["site"]["complement"] > edge)
+
+
+def _vertex(values: Array, top: Array) -> Array:
+    """The largest value of the parabola through the largest of `values` and its neighbours."""
+    i = jnp.clip(top, 1, values.shape[0] - 2)
+    a, b, c = values[i - 1], values[i], values[i + 1]
+    bend = 2.0 * b - a - c
+    return jnp.where(jnp.isfinite(bend) & (bend > 0), b + 0.125 * (c - a) ** 2 / jnp.where(bend > 0, bend, 1.0), b)
+
+
+class SingleSolutions(Problem):
+    """References with one solution each, q1 = 1: Phi = phi_RS + h(d) at every y, S_I = 0.  All that is left where `AnyReference` has no
+    solution, but for y < 1 only if there are not many around typical pairs (y = 1); else S_I has vanished at some larger y < 1, below which
+    replica symmetry in the groups is broken.
+
+    Coordinates: that of replica symmetry.
+    """
+
+    model: Any
+    y: Any
+    control: Array
+
+    nodes: ClassVar[int] = AnyReference.nodes
+    size: ClassVar[int] = 1
+    largest_block: ClassVar[int] = AnyReference.largest_block
+    failure: ClassVar[str] = "no solution"
+    remains: ClassVar[bool] = True
+
+    @property
+    def typical(self) -> Bipartite:
+        return Bipartite(self.model, (0.0,))
+
+    def starts(self) -> tuple[Array, ...]:
+        return self.typical.starts()
+
+    def state(self, x: Array, n: int) -> State:
+        typical, S = self.typical.state(x, n), jnp.asarray(self.control, float)
+        q, q_hat = typical.order["q"], typical.order["q_hat"]
+        order = dict(q0=q, q1=jnp.ones_like(q), q0_hat=q_hat, S=S, S_hat=jnp.arctanh(S) / self.y)
+        return State(order, typical.residual, dict(typical=typical))
+
+    def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        around = binary_entropy(0.5 * (1.0 - state.order["S"]))
+        return tuple(t / self.y for t in (*self.typical.terms(state.parts["typical"], n), around))
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        nothing, y = jnp.zeros_like(phi), jnp.asarray(self.y, float)
+        return dict(
+            S_I=nothing,
+            S_E=y * phi,
+            y=y,
+            entropy=nothing,
+            energy=nothing,
+            slope=2.0 * state.order["S_hat"],
+            branch=nothing + BRANCH["frozen"],
+        )
+
+    def inside(self, state: State, edge: float = 1e-12) -> Array:
+        """There are solutions; y < 1: there are few of them around a pair of y = 1."""
+        n, y = self.nodes // 2, jnp.asarray(self.y, float)
+        pairs = AnyReference(self.model, jnp.ones(()), self.control, "S").dense(n)
+        typical = self.typical.phi(state.parts["typical"], n)
+        return (typical >= 0.0) & ((y >= 1.0) | ~pairs.dominant)
 
 
 class Displaced(Bipartite):

@@ -25,7 +25,7 @@ from replicax.theory.constrained import Constrained
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
 from replicax.theory.perceptron import TINY, Bipartite
-from replicax.theory.reference import AnyReference, Displaced
+from replicax.theory.reference import AnyReference, Displaced, SingleSolutions
 from replicax.theory.zero_complexity import AtZeroComplexity
 from replicax.vocabulary.levels import Level, is_frozen, tower
 from replicax.vocabulary.limits import INFINITE, STAR
@@ -222,8 +222,10 @@ def replicas(model: Any, ansatz: LocalEntropy) -> tuple[Problem, ...]:
             problem = Constrained(model, y, control, by, reference)
         else:
             problem = AnyReference(model, y, control, by)
-        if ansatz.y is INFINITE and ansatz.d is not None and ansatz.ensemble == "reference":
-            return (problem, Displaced(model, (0.0,), control))
+            if ansatz.y is INFINITE and ansatz.d is not None:
+                return (problem, Displaced(model, (0.0,), control))
+            if ansatz.y is not STAR and problem.shares:
+                return (problem, SingleSolutions(model, y, control))
     else:
         raise ValueError(f"ensemble = {ansatz.ensemble!r}: known for binary weights and random labels")
     return (AtZeroComplexity(problem) if ansatz.y is STAR else problem,)

@@ -253,7 +253,7 @@ _BREAKING = instability(_break)
 def breaking(model: SphericalPerceptron, n: int) -> tuple[Array, Array, Array]:
     """(whether replica symmetry breaks, x_break, xdot) along the de Almeida-Thouless line at this margin."""
     line = _BREAKING.system(model, {})
-    root = find_root(line, None, max(1, n // line.nodes), line.absent(n))
+    root = find_root(line, None, max(1, n // line.nodes), (line.starts(), line.absent(n)))
     columns = line.columns(root.x, line.nodes)
     return root.converged & line.inside(root.x, line.nodes), columns["x_break"], columns["xdot"]
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from replicax.answers.solve import solve
 from replicax.answers.thresholds import threshold
 from replicax.simulation import (
     Statistic,
@@ -17,6 +18,7 @@ from replicax.simulation import (
 )
 from replicax.simulation.focusing import protocol, reinforcement
 from replicax.simulation.statistics import PowerLaw
+from replicax.theory.ansatz import FranzParisi, LocalEntropy
 from replicax.theory.models import BinaryPerceptron
 from replicax.top.figures import drawn
 
@@ -30,53 +32,58 @@ _SOLVERS = {
 
 @drawn("algorithm-thresholds")
 def algorithm_thresholds(quick: bool = False) -> tuple[Any, Any]:
-    """Fraction of instances solved against alpha, with binomial errors, beside the capacity: binary weights, kappa = 0, +-1 patterns.
+    """Fraction of instances solved against alpha, with binomial errors, for each N, beside the capacity: binary weights, kappa = 0, +-1 patterns.
 
-    Budgets: 1000 sweeps (rbp, fbp), 1000 epochs (sbpi), 500 steps (stochastic weights). Unsolved runs stay in the denominator.
+    Budgets: 1000 sweeps (rbp, fbp), 1000 epochs (sbpi), 500 steps (stochastic weights); sbpi would need more as N grows. Unsolved runs stay
+    in the denominator. The data have the steps of those that solve.
     """
     import xarray as xr
     from matplotlib.figure import Figure
 
-    N, samples = (201, 6) if quick else (501, 12)
+    sizes, samples = ([101, 201], 6) if quick else ([251, 501, 1001], 12)
     alphas = np.array([0.5, 0.65, 0.8]) if quick else np.array([0.5, 0.6, 0.65, 0.7, 0.75, 0.8])
     capacity = float(threshold(BinaryPerceptron(), "capacity").value)
-    rows: dict[str, list[Statistic]] = {name: [] for name in _SOLVERS}
-    for alpha in alphas:
-        instances = perceptron_instances(N=N, alpha=float(alpha), samples=samples, patterns="pm1")
-        for name, solver in _SOLVERS.items():
-            rows[name].append(solver(instances).statistics(instances)["solved"])
-    solved = np.array([[s.mean for s in rows[name]] for name in _SOLVERS])
-    error = np.array([[s.error for s in rows[name]] for name in _SOLVERS])
+    names = ("solved", "steps", "budget")
+    shape = (len(_SOLVERS), len(sizes), len(alphas))
+    mean, error = ({name: np.full(shape, np.nan) for name in names} for _ in range(2))
+    for at in np.ndindex(shape[1:]):
+        N, alpha = sizes[at[0]], float(alphas[at[1]])
+        instances = perceptron_instances(N=N, alpha=alpha, samples=samples, patterns="pm1")
+        for k, solver in enumerate(_SOLVERS.values()):
+            found = solver(instances).statistics(instances)
+            for name in names:
+                mean[name][(k, *at)], error[name][(k, *at)] = found[name].mean, found[name].error
 
-    drawing = Figure(figsize=(6, 4), layout="constrained")
-    axes = drawing.subplots()
-    for k, name in enumerate(_SOLVERS):
-        shift = 0.002 * (k - 1.5)
-        axes.errorbar(alphas + shift, solved[k], error[k], fmt="o-", ms=4, lw=1, capsize=2, label=name)
-    axes.axvline(capacity, color="k", lw=1.5)
-    axes.text(capacity - 0.004, 0.5, rf"capacity {capacity:.4f}", rotation=90, va="center", ha="right")
-    axes.set(
-        xlabel=r"patterns per weight $\alpha$",
-        ylabel=f"fraction of {samples} instances solved",
-        title=f"N = {N}",
-        ylim=(-0.05, 1.05),
-    )
-    axes.legend(loc="lower left")
+    drawing = Figure(figsize=(4.5 * len(sizes), 4), layout="constrained")
+    for j, (N, axes) in enumerate(zip(sizes, drawing.subplots(1, len(sizes), sharey=True))):
+        for k, name in enumerate(_SOLVERS):
+            shift = 0.002 * (k - 1.5)
+            axes.errorbar(
+                alphas + shift, mean["solved"][k, j], error["solved"][k, j],
+                fmt="o-", ms=4, lw=1, capsize=2, label=name,
+            )  # fmt: skip
+        axes.axvline(capacity, color="k", lw=1.5)
+        axes.text(capacity - 0.004, 0.5, f"capacity {capacity:.4f}", rotation=90, va="center", ha="right")
+        axes.set(xlabel=r"patterns per weight $\alpha$", title=f"N = {N}", ylim=(-0.12, 1.12))
+        if j == 0:
+            axes.set_ylabel(f"fraction of {samples} instances solved")
+            axes.legend(loc="lower left")
+    axes = ("algorithm", "N", "alpha")
     data = xr.Dataset(
         {
-            "solved": (
-                ("algorithm", "alpha"), solved, dict(definition="fraction of instances solved", units="1")
-            ),
-            "solved_err": (
-                ("algorithm", "alpha"), error, dict(definition="binomial standard error (Jeffreys)", units="1")
-            ),
+            "solved": (axes, mean["solved"], dict(definition="fraction of instances solved", units="1")),
+            "solved_err": (axes, error["solved"], dict(definition="binomial standard error (Jeffreys)", units="1")),
+            "steps": (axes, mean["steps"], dict(definition="sweeps, epochs or steps of the runs that solve", units="1")),
+            "steps_err": (axes, error["steps"], dict(definition="standard error of steps", units="1")),
+            "budget": (axes, mean["budget"], dict(definition="sweeps, epochs or steps allowed", units="1")),
             "capacity": ((), capacity, dict(definition="alpha at which the RS entropy vanishes", units="1")),
         },
         coords=dict(
             alpha=("alpha", alphas, dict(definition="patterns per weight", units="1")),
+            N=("N", sizes, dict(definition="number of weights", units="1")),
             algorithm=("algorithm", np.arange(len(_SOLVERS)), dict(definition=", ".join(_SOLVERS), units="1")),
         ),
-        attrs=dict(N=N, samples=samples),
+        attrs=dict(samples=samples),
     )  # fmt: skip
     return drawing, data
 
@@ -84,6 +91,9 @@ def algorithm_thresholds(quick: bool = False) -> tuple[Any, Any]:
 @drawn("bp-local-entropy")
 def bp_local_entropy(quick: bool = False) -> tuple[Any, Any]:
     """Number of solutions at distance d of a solution found by SBPI, and of a teacher; the volume of the ball as a bound.
+
+    Lines, theory at N = inf: around typical solutions (Franz-Parisi, negative close to them: they are isolated), and at the centre of the
+    densest regions (many replicas around any reference, y = inf), which no algorithm exceeds.
 
     Binary weights, kappa = 0. A curve ends where message passing no longer converges: around the teacher, an isolated point, at a finite
     distance; around solutions of SBPI not down to gamma = 2 (d of some spins). Shades: standard errors over the instances.
@@ -122,18 +132,36 @@ def bp_local_entropy(quick: bool = False) -> tuple[Any, Any]:
                 variables[f"{quantity}_{tag}{suffix}"] = (
                     "gamma", values, dict(definition=f"{quantity} around {name}{' (s.e.)' * bool(suffix)}", units="1")
                 )  # fmt: skip
+    lines, model = np.linspace(0.005, 0.335, 34), BinaryPerceptron(alpha=alpha)
+    typical = np.asarray(solve(model, FranzParisi(d=lines)).entropy)
+    densest = np.asarray(solve(model, LocalEntropy(d=lines, y=np.inf, ensemble="reference")).entropy)
+    axes.plot(lines, densest, "k-", lw=1, label="densest regions (theory)")
+    axes.plot(lines, typical, "k--", lw=1, label="typical solutions (theory)")
+    for name, values, words in (
+        ("typical", typical, "a typical solution"),
+        ("densest", densest, "the best centre"),
+    ):
+        variables[f"S_loc_{name}"] = (
+            "d",
+            values,
+            dict(definition=f"entropy around {words}, N = inf", units="1"),
+        )
     d = np.linspace(1e-6, 0.35, 200)
     axes.plot(d, -d * np.log(d) - (1 - d) * np.log(1 - d), "k:", label="all weights (bound)")
     axes.set(
         xlim=(0, 0.35),
-        ylim=(0, None),
+        ylim=(-0.03, None),
         xlabel="distance $d$",
         ylabel="local entropy (nats per weight)",
         title=rf"binary weights, $\alpha = {alpha:g}$, $N = {N}$, {samples} instances",
     )
     axes.legend()
     data = xr.Dataset(
-        variables, coords=dict(gamma=("gamma", gammas, dict(definition="field along W", units="1")))
+        variables,
+        coords=dict(
+            gamma=("gamma", gammas, dict(definition="field along W", units="1")),
+            d=("d", lines, dict(definition="distance (1 - overlap)/2", units="1")),
+        ),
     )
     return drawing, data.assign_attrs(N=N, samples=samples, alpha=alpha)
 

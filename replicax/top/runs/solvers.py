@@ -53,6 +53,16 @@ def _solver(solve: Callable[..., Solutions], *, margin: bool = True) -> Callable
     def run(*, alpha, kappa, beta, labels, N, samples, key, patterns, **options: Any) -> dict[str, Statistic]:
         if float(beta) != math.inf:
             raise ValueError(f"beta = {float(beta):g} is not allowed: solvers look for solutions, beta = inf")
+        if (units := options.get("units", 1)) > 1:
+            if labels != "random":
+                raise ValueError(
+                    f"units = {units} is not allowed with labels = {labels!r}: its teacher is one unit"
+                )
+            tree = options.pop("wiring") == "tree"
+            options |= dict(tree=tree)
+            N, alpha = (units * N, alpha) if tree else (N, units * alpha)
+        else:
+            options = {k: v for k, v in options.items() if k not in ("units", "wiring")}
         instances = perceptron_instances(
             N=N, alpha=alpha, samples=samples, key=key, patterns=patterns, labels=labels
         )
@@ -72,14 +82,13 @@ def enter_solver(
     enter(name, doc, {"binary-perceptron": run})
 
 
-def _rbp(instances, *, dr, sweeps, damping, kappa, key):
-    schedule = reinforcement(dr, sweeps)
-    return focus(instances, schedule=schedule, kappa=kappa, lagged=True, damping=damping, key=key)
+def _rbp(instances, *, dr, sweeps, **keywords):
+    return focus(instances, schedule=reinforcement(dr, sweeps), lagged=True, **keywords)
 
 
-def _fbp(instances, *, sweeps, y, gamma, damping, kappa, key, **words):
-    schedule = protocol(words["protocol"], sweeps, y=y, gamma=gamma)
-    return focus(instances, schedule=schedule, kappa=kappa, damping=damping, key=key)
+def _fbp(instances, *, sweeps, y, gamma, **keywords):
+    schedule = protocol(keywords.pop("protocol"), sweeps, y=y, gamma=gamma)
+    return focus(instances, schedule=schedule, **keywords)
 
 
 def _edmc(instances, *, flips, **keywords):
@@ -124,6 +133,11 @@ def _annealed(coupling: str) -> Callable[..., Solutions]:
     return solve
 
 
+_COMMITTEE = dict(
+    units=integer(1, 1, 63, "units that decide by majority, each with N weights: alpha = P/(units N)"),
+    wiring=words("tree", ("tree", "full"), "each unit with its own N inputs, or all with the same"),
+    damping=DAMPING | dict(default=None, doc="damping of the messages; not given: 0, or 0.5 for full wiring"),
+)
 enter_solver(
     "rbp",
     "reinforced belief propagation",
@@ -131,8 +145,8 @@ enter_solver(
     dict(
         dr=number(0.002, 0.0, 1.0, "rate of reinforcement"),
         sweeps=integer(1000, 1, np.inf, "sweeps at most"),
-        damping=DAMPING,
-    ),
+    )
+    | _COMMITTEE,
 )
 enter_solver(
     "fbp",
@@ -143,8 +157,8 @@ enter_solver(
         sweeps=integer(1000, 1, np.inf, "sweeps of the protocol"),
         y=number(7.0, 1.0, np.inf, "replicas (scoping)"),
         gamma=number(2.5, 0.0, np.inf, "last coupling (scoping)"),
-        damping=DAMPING,
-    ),
+    )
+    | _COMMITTEE,
 )
 _EPOCHS = integer(1000, 1, np.inf, "presentations of every pattern at most")
 enter_solver(
