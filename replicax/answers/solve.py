@@ -300,7 +300,7 @@ def _kernel(
             liking = jnp.where(done, liking, more)
         best = _merged(done, best, other)
     columns, order, trust, _ = best
-    if len(answers) > 1 and wanted[0] is not None:
+    if len(answers) > 1 and wanted[0] is not None and "R" in order:
         columns = columns | dict(branch=_branch_of(order["R"], [a[1]["R"] for a in answers]))
     columns = ansatz.present(columns)
     return Solution(model, ansatz, columns, order, coordinates=tuple(a[3] for a in answers), **trust)

@@ -135,6 +135,10 @@ class OneRSB(Ansatz):
         None, low=0.0, high=1.0, open_low=True, doc="overlap inside a cluster (default: stationary)"
     )
 
+    def preference(self, columns: dict[str, Array], order: dict[str, Array]) -> Array | None:
+        """At given m, of clusters of many configurations and of one, the kind with more weight."""
+        return columns["phi"] if self.m is not None and self.q1 is None else None
+
     def present(self, columns: dict[str, Array]) -> dict[str, Array]:
         """m of what is known as y replicas."""
         return columns | dict(m=columns["y"]) if "y" in columns else columns

@@ -2,8 +2,8 @@ r"""One step of replica symmetry breaking with any of m and q1 given; the others
 
     m and q1      y = m replicas at overlap q1 (`theory.replicas`)
     q1            the same where the complexity S_E = -m^2 d phi/dm vanishes (`theory.zero_complexity`)
-    m             clusters, q0 < q1, at any Parisi parameter; for binary weights else those of one solution each,
-                  q1 -> 1:  phi = phi_RS(beta m)/m,  q0^ = q^_RS/m^2
+    m             clusters, q0 < q1, at any Parisi parameter; of binary weights also those of one configuration each,
+                  q1 -> 1:  phi = phi_RS(beta m)/m,  q0^ = q^_RS/m^2;  the larger phi
     neither       the sphere: clusters or ground states (`theory.steps`); binary weights above capacity: the frozen phase
 
 Krauth & Mezard, J. Phys. France 50 (1989) 3057; Monasson, PRL 75 (1995) 2847.
@@ -60,8 +60,13 @@ class Clusters(Bipartite):
         return jnp.zeros((), bool)
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
-        site = state.parts["site"]
-        return super().inside(state, edge) & (site.overlaps[1] > 1e-6 * site.norm)
+        """Clusters of binary weights contain at least one configuration."""
+        site, n = state.parts["site"], self.nodes
+        apart = super().inside(state, edge) & (site.overlaps[1] > 1e-6 * site.norm)
+        if self.model.prior.norm == "spherical":
+            return apart
+        columns = self.columns(state, self.phi(state, n), n)
+        return apart & (columns["S_I"] + _heat(self.model, columns["energy"]) > -1e-9)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         m = jnp.asarray(self.ms[1], float)
@@ -69,6 +74,11 @@ class Clusters(Bipartite):
         S_E = complexity(self, state, n)
         S_I = phi - S_E / m
         return dict(entropy=S_I, energy=energy, m=m, S_I=S_I, S_E=S_E)
+
+
+def _heat(model: Any, energy: Array) -> Array:
+    """beta energy."""
+    return jnp.zeros_like(energy) if model.beta is INFINITE else jnp.asarray(model.beta, float) * energy
 
 
 class Single(Problem):
@@ -100,7 +110,7 @@ class Single(Problem):
     def state(self, x: Array, n: int) -> State:
         state = self.family.state(x, n)
         q0, q0_hat = state.order["q"], state.order["q_hat"] / self.m**2
-        order = dict(q0=q0, q1=jnp.ones(()), q0_hat=q0_hat, q1_hat=jnp.full((), jnp.inf))
+        order = dict(q0=q0, q1=jnp.ones(()), q0_hat=q0_hat)
         return State(order, state.residual, state.parts)
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
@@ -111,8 +121,8 @@ class Single(Problem):
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         energy, S_E = self.family.thermal(state, self.m * phi, n)
-        zero = jnp.zeros_like(phi)
-        return dict(entropy=zero, energy=energy, m=self.m + zero, S_I=zero, S_E=S_E)
+        S_I = -_heat(self.model, energy)
+        return dict(entropy=S_I, energy=energy, m=self.m + jnp.zeros_like(phi), S_I=S_I, S_E=S_E)
 
 
 def _at_overlap(model: Any, ansatz: OneRSB) -> tuple[Problem, ...]:
