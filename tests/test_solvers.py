@@ -96,6 +96,8 @@ def test_committees(wiring):
         fields = np.stack([(x[:, 101 * k : 101 * (k + 1)] if tree else x) @ w[k] for k in range(5)])
         count.append(int((np.sign(fields).sum(0) < 0).sum()))
     assert errors(instances, W, tree=tree).tolist() == count and count[1] > 0
+    nothing = simulate(rx.BinaryPerceptron(alpha=0.0), "fbp", N=5, units=3, wiring=wiring, samples=2).table()
+    assert nothing["solved"] == 1.0
     table = simulate(
         rx.BinaryPerceptron(alpha=0.3), "rbp", N=51, units=3, wiring=wiring, samples=2, dr=0.01
     ).table()
@@ -308,6 +310,7 @@ def test_success_rates_of_the_tables():
         (lambda: focus(np.ones((3, 5), int), schedule=reinforcement(0.1, 5), units=2), "units = 2"),
         (lambda: focus(np.ones((3, 5), int), schedule=reinforcement(0.1, 5), units=3, tree=True), "N = 5"),
         (lambda: simulate(rx.BinaryPerceptron(alpha=0.3, labels="teacher"), "fbp", units=3), "units = 3"),
+        (lambda: simulate(rx.BinaryPerceptron(alpha=0.3), "fbp", units=3, N=50, samples=1), "N = 50"),
         (lambda: protocol("linear", 5), "protocol = 'linear'"),
         (lambda: annealing(np.ones((3, 5), int), loss="log"), "loss = 'log'"),
         (lambda: annealing(np.ones((3, 5), int), replicas=0), "replicas = 0"),

@@ -33,7 +33,7 @@ from .channels import Committee, Margin
 from .constraints import threshold
 from .gamp import Half, Messages, as_patterns, factor_side, inputs, start, unsolved
 from .instances import sample_seeds
-from .learning import Solutions, binary_solutions, is_signs, learnable
+from .learning import Solutions, binary_solutions, is_signs, learnable, refuse_ties
 from .weights import BinaryWeights
 
 PROTOCOLS = ("pseudo", "scoping", "rbp")
@@ -120,8 +120,9 @@ def focus(
     (budget), or with fields that are not finite (diverged: a failure).
     """
     channel = Committee(kappa, units=units, tree=tree) if units != 1 else Margin(kappa)
-    instances = learnable(X, y, kappa=kappa, even=False)
+    instances = learnable(X, y, kappa=kappa)
     N = inputs(instances, channel)
+    refuse_ties(instances, N, kappa)
     T = threshold("margin", kappa, N, instances.scale, False)
     alike = channel.units > channel.groups
     randomness = real(

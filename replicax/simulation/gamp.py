@@ -239,7 +239,7 @@ def inputs(instances: PerceptronInstances, channel: Channel) -> int:
 def as_patterns(x: Array, signs: bool, unit, dtype, groups: int = 1) -> Patterns:
     """Integers (P, groups N) -> `Patterns`."""
     if groups > 1:
-        x = jnp.moveaxis(x.reshape(x.shape[0], groups, -1), 1, 0)
+        x = jnp.moveaxis(x.reshape(x.shape[0], groups, x.shape[1] // groups), 1, 0)
     scaled = (x.astype(jnp.float64) * (unit / np.sqrt(x.shape[-1]))).astype(dtype)
     return Patterns(scaled, None if signs else scaled**2)
 

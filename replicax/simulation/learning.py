@@ -45,9 +45,15 @@ def learnable(X, y=None, *, kappa: float = 0.0, even: bool = True) -> Perceptron
             x = x * labels[..., None].astype(x.dtype)
         instances = PerceptronInstances.from_array(x)
     real("kappa", kappa)
-    if not even and is_signs(instances) and instances.N % 2 == 0 and kappa == 0.0:
-        raise ValueError(f"N = {instances.N} is not allowed: with +-1 patterns N must be odd at kappa = 0")
+    if not even:
+        refuse_ties(instances, instances.N, kappa)
     return instances
+
+
+def refuse_ties(instances: PerceptronInstances, N: int, kappa: float) -> None:
+    """ValueError for units of N weights whose fields may be zero at kappa = 0."""
+    if is_signs(instances) and N % 2 == 0 and kappa == 0.0:
+        raise ValueError(f"N = {N} is not allowed: with +-1 patterns N must be odd at kappa = 0")
 
 
 def is_signs(instances: PerceptronInstances) -> bool:
