@@ -135,9 +135,13 @@ def thresholds_of(model: type) -> dict[str, Any]:
 
 @functools.cache
 def solves(ansatz: type, model: type) -> bool:
-    """Whether the ansatz has a problem for the model: asked of it with values inside their ranges."""
+    """Whether the ansatz has a problem for the model: asked of it with few or with all values, inside their ranges."""
+    return any(_poses(_example(ansatz, fill), _example(model, fill=True)) for fill in (False, True))
+
+
+def _poses(ansatz: Any, model: Any) -> bool:
     try:
-        _example(ansatz, fill=False).problems(_example(model, fill=True))
+        ansatz.problems(model)
     except ValueError:
         return False
     return True
