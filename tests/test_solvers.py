@@ -14,6 +14,7 @@ from replicax.simulation import (
     annealing,
     cpr,
     edmc,
+    entropy_sgd,
     focus,
     perceptron_instances,
     sbpi,
@@ -21,6 +22,7 @@ from replicax.simulation import (
     stochastic_weights,
 )
 from replicax.simulation.annealing import LOSSES, coupling_change
+from replicax.simulation.channels import Margin
 from replicax.simulation.edmc import _metropolis, log_change
 from replicax.simulation.focusing import Schedule, protocol, reinforcement, relaxed, through
 from replicax.simulation.gradient import likelihood, worst
@@ -81,27 +83,37 @@ def test_same_key_same_run_whatever_the_batch(easy):
     np.testing.assert_array_equal(stochastic_weights(easy).steps[:3], stochastic_weights(one).steps)
 
 
+COMMITTEES = {
+    "rbp": lambda x, **k: focus(x, schedule=reinforcement(0.005, 400), lagged=True, **k),
+    "stochastic-weights": lambda x, **k: stochastic_weights(x, rate=0.3, **k),
+    "entropy-sgd": entropy_sgd,
+}
+
+
+@pytest.mark.parametrize("name", COMMITTEES)
 @pytest.mark.parametrize("wiring", ["tree", "full"])
-def test_committees(wiring):
-    """5 units of 101 inputs at alpha = 0.3: solved, and counted by hand."""
+def test_committees(wiring, name):
+    """3 units of 101 inputs at alpha = 0.3: solved, and counted by hand."""
     tree = wiring == "tree"
-    size = dict(N=505, alpha=0.3) if tree else dict(N=101, alpha=1.5)
+    size = dict(N=303, alpha=0.3) if tree else dict(N=101, alpha=0.9)
     instances = perceptron_instances(**size, samples=4, patterns="pm1", key=21)
-    found = focus(instances, schedule=reinforcement(0.005, 400), lagged=True, units=5, tree=tree)
-    assert found.solved.sum() >= 3 and found.W.shape == (4, 5, 101)
+    found = COMMITTEES[name](instances, units=3, tree=tree)
+    assert found.solved.sum() >= 3 and found.W.shape == (4, 3, 101)
     W = found.W.astype(int).copy()
     W[1, 2] *= -1  # somebody must err
     count = []
     for x, w in zip(instances.patterns.astype(int), W):
-        fields = np.stack([(x[:, 101 * k : 101 * (k + 1)] if tree else x) @ w[k] for k in range(5)])
+        fields = np.stack([(x[:, 101 * k : 101 * (k + 1)] if tree else x) @ w[k] for k in range(3)])
         count.append(int((np.sign(fields).sum(0) < 0).sum()))
     assert errors(instances, W, tree=tree).tolist() == count and count[1] > 0
-    nothing = simulate(rx.BinaryPerceptron(alpha=0.0), "fbp", N=5, units=3, wiring=wiring, samples=2).table()
-    assert nothing["solved"] == 1.0
-    table = simulate(
-        rx.BinaryPerceptron(alpha=0.3), "rbp", N=51, units=3, wiring=wiring, samples=2, dr=0.01
-    ).table()
-    assert table["N"] == 51 and table["solved"] >= 0.5
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.2])
+def test_committees_by_name(alpha):
+    model = rx.BinaryPerceptron(alpha=alpha)
+    for wiring in ("tree", "full"):
+        table = simulate(model, "stochastic-weights", N=51, units=3, wiring=wiring, samples=2).table()
+        assert table["solved"] == 1.0 and table["N"] == 51
 
 
 @pytest.mark.slow
@@ -279,8 +291,8 @@ def test_sam_looks_where_the_loss_is_larger():
     """L falls towards its point, by rho |grad L| to first order, and not beyond the cube."""
     instances = perceptron_instances(N=101, alpha=0.5, patterns="pm1", key=4)
     x = jnp.array(instances.patterns[0] / np.sqrt(101.0))
-    L = lambda m: likelihood(m, x, 0.0)
-    m = jnp.array(np.random.default_rng(0).uniform(-0.5, 0.5, 101))
+    L = lambda m: likelihood(m, x, Margin())
+    m = jnp.array(np.random.default_rng(0).uniform(-0.5, 0.5, (1, 101)))
     slope = jax.grad(lambda m: -L(m))(m)
     drop = float(L(m) - L(worst(m, slope, 1e-4)))
     assert drop == pytest.approx(1e-4 * float(jnp.linalg.norm(slope)), rel=1e-3)

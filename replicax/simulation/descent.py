@@ -28,7 +28,7 @@ import numpy as np
 from .arguments import integer, real
 from .blocks import each_instance, in_blocks
 from .constraints import threshold
-from .gamp import as_patterns, fields, unsolved
+from .gamp import as_patterns, fields, task, unsolved
 from .gradient import likelihood, small_means
 from .instances import sample_seeds
 from .learning import Solutions, binary_solutions, is_signs, learnable
@@ -47,33 +47,34 @@ def entropy_sgd(
     gammas: tuple[float, float] = (0.01, 1.0),
     noise: float = 1e-3,
     kappa: float = 0.0,
+    units: int = 1,
+    tree: bool = False,
     key=0,
 ) -> Solutions:
     """Entropy-SGD: ``steps`` outer steps of ``inner`` gradients each (the cost is their product).
 
-    rate is eta'; pull is eta gamma, the fraction of the way to mu; gammas its first and last value; noise is eps.
+    rate is eta'; pull is eta gamma, the fraction of the way to mu; gammas its first and last value; noise is eps. units, tree: as in `focus`.
     """
-    instances = learnable(X, y, kappa=kappa, even=False)
+    problem = task(X, y, kappa, units, tree)
+    instances, channel, _, T = problem
     steps, inner = integer("steps", steps, 1), integer("inner", inner, 1)
     rate, pull, noise = real("rate", rate, 0.0), real("pull", pull, 0.0, 1.0), real("noise", noise, 0.0)
     ends = [real("gammas", g, 1e-12) for g in gammas]
-    T = threshold("margin", kappa, instances.N, instances.scale, False)
     gamma = np.geomspace(ends[0], ends[1], steps)
     keys = np.stack([s.generate_state(2) for s in sample_seeds(key, instances.samples, "entropy-sgd")])
     run = lambda x, m, k: _entropy_sgd(
-        x, m, k, gamma, kappa, T, 1.0 / instances.scale, rate, pull, noise, inner, is_signs(instances)
+        x, m, k, gamma, channel, T, 1.0 / instances.scale, rate, pull, noise, inner, is_signs(instances)
     )
-    W, used, finite = in_blocks(run, (instances.patterns, small_means(instances, key), keys), 4)
-    return binary_solutions(instances, W, used, steps, ~finite, kappa)
+    W, used, finite = in_blocks(run, (instances.patterns, small_means(problem, key), keys), 4)
+    return binary_solutions(instances, W, used, steps, ~finite, kappa, tree=tree)
 
 
 @partial(jax.jit, static_argnums=(10, 11))
 @each_instance(3)
-def _entropy_sgd(x, m, key, gamma, kappa, T, unit, rate, pull, noise, inner: int, signs: bool):
-    N = x.shape[1]
-    patterns = as_patterns(x, signs, unit, jnp.float32).x
-    asks = unsolved(patterns, (T - 0.5) * unit / np.sqrt(N))
-    slope = jax.grad(lambda m: likelihood(m, patterns, kappa))
+def _entropy_sgd(x, m, key, gamma, channel, T, unit, rate, pull, noise, inner: int, signs: bool):
+    patterns = as_patterns(x, signs, unit, jnp.float32, channel.groups).x
+    asks = unsolved(patterns, (T - 0.5) * unit / np.sqrt(m.shape[1]))
+    slope = jax.grad(lambda m: likelihood(m, patterns, channel))
     key = jax.random.wrap_key_data(key)
 
     def outer(state):
@@ -85,14 +86,14 @@ def _entropy_sgd(x, m, key, gamma, kappa, T, unit, rate, pull, noise, inner: int
             near = jnp.clip(near + rate * force + jnp.sqrt(rate) * noise * kick, -1.0, 1.0)
             return (near, (1.0 - _AVERAGE) * mu + _AVERAGE * near), None
 
-        kicks = jax.random.normal(jax.random.fold_in(key, t), (inner, N))
+        kicks = jax.random.normal(jax.random.fold_in(key, t), (inner, *m.shape))
         (_, mu), _ = jax.lax.scan(langevin, (m, m), kicks)
         m = m + pull * (mu - m)
         W = jnp.where(m >= 0.0, 1.0, -1.0)
-        return m, W, asks(W[None]), t + 1
+        return m, W, asks(W), t + 1
 
     going = lambda state: state[2] & (state[3] < gamma.shape[0]) & jnp.all(jnp.isfinite(state[0]))
-    first = (m, jnp.ones(N), jnp.asarray(True), jnp.zeros((), jnp.int32))
+    first = (m, jnp.ones_like(m), jnp.asarray(True), jnp.zeros((), jnp.int32))
     m, W, _, t = jax.lax.while_loop(going, outer, first)
     return W, t, jnp.all(jnp.isfinite(m))
 

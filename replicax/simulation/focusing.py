@@ -30,11 +30,9 @@ from replicax.numerics.special import log_2cosh
 
 from .arguments import choice, integer, real
 from .blocks import each_instance, in_blocks
-from .channels import Committee, Margin
-from .constraints import threshold
-from .gamp import Half, Messages, as_patterns, factor_side, inputs, start, unsolved
+from .gamp import Half, Messages, as_patterns, factor_side, start, task, unsolved
 from .instances import sample_seeds
-from .learning import Solutions, binary_solutions, is_signs, learnable, refuse_ties
+from .learning import Solutions, binary_solutions, is_signs
 from .weights import BinaryWeights
 
 PROTOCOLS = ("pseudo", "scoping", "rbp")
@@ -120,11 +118,7 @@ def focus(
     lagged: phi from the hbar of the sweep before. dtype: of the products (the state is float64). Ends solved, with the schedule used up
     (budget), or with fields that are not finite (diverged: a failure).
     """
-    channel = Committee(kappa, units=units, tree=tree) if units != 1 else Margin(kappa)
-    instances = learnable(X, y, kappa=kappa)
-    N = inputs(instances, channel)
-    refuse_ties(instances, N, kappa)
-    T = threshold("margin", kappa, N, instances.scale, False)
+    instances, channel, N, T = task(X, y, kappa, units, tree)
     alike = channel.units > channel.groups
     randomness = real(
         "randomness", (_BREAKING if alike else _NOISE) if randomness is None else randomness, 0.0, 1.0
@@ -137,9 +131,7 @@ def focus(
         x, m, inverse_y, gamma, channel, T, is_signs(instances), 1.0 / instances.scale, damping, lagged, np.dtype(dtype)
     )  # fmt: skip
     W, steps, finite = in_blocks(run, (instances.patterns, begin), 4)
-    return binary_solutions(
-        instances, W if units > 1 else W[:, 0], steps, len(gamma), ~finite, kappa, tree=tree
-    )
+    return binary_solutions(instances, W, steps, len(gamma), ~finite, kappa, tree=tree)
 
 
 @partial(jax.jit, static_argnums=(6, 9, 10))

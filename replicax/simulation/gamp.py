@@ -32,9 +32,10 @@ from jax import Array
 
 from .arguments import choice, integer, real
 from .blocks import each_instance, in_blocks
-from .channels import Channel, Margin
+from .channels import Channel, Committee, Margin
+from .constraints import threshold
 from .instances import PerceptronInstances, sample_seeds
-from .learning import is_signs, learnable
+from .learning import is_signs, learnable, refuse_ties
 from .outcomes import BUDGET, CONVERGED, DIVERGED, FLOOR
 from .weights import BinaryWeights, SphericalWeights, Weights
 
@@ -234,6 +235,24 @@ def inputs(instances: PerceptronInstances, channel: Channel) -> int:
             f"N = {instances.N} is not allowed: the inputs of {channel.groups} units must be a multiple of {channel.groups}"
         )
     return instances.N // channel.groups
+
+
+class Task(NamedTuple):
+    """What binary weights learn: N weights of each unit, whose fields must reach the integer T, by what the channel says of their stabilities."""
+
+    instances: PerceptronInstances
+    channel: Channel
+    N: int
+    T: int
+
+
+def task(X, y, kappa: float, units: int, tree: bool) -> Task:
+    """Learning by one unit, or by the majority of ``units``, each with a margin kappa."""
+    channel = Margin(kappa) if units == 1 else Committee(kappa, units=units, tree=tree)
+    instances = learnable(X, y, kappa=kappa)
+    N = inputs(instances, channel)
+    refuse_ties(instances, N, kappa)
+    return Task(instances, channel, N, threshold("margin", kappa, N, instances.scale, False))
 
 
 def as_patterns(x: Array, signs: bool, unit, dtype, groups: int = 1) -> Patterns:

@@ -4,7 +4,8 @@ Stochastic binary weights: W_i independent with means m_i in [-1, 1]; the log-li
 
     L(m) = sum_mu log H((kappa s - a_mu)/s),   a = X m,   s^2 = sum_i (1 - m_i^2),
 
-and m climbs it, m <- clip(m + eta grad L, -1, 1); sign m is tested at every step. The norm of m grows to 1 by itself and steers the search
+(of a committee machine, log of the probability that most units are right), and m climbs it, m <- clip(m + eta grad L, -1, 1); sign m is
+tested at every step. The norm of m grows to 1 by itself and steers the search
 into dense regions. Baldassi et al., PRL 120 (2018) 268103, arXiv:1710.09825.
 
 SAM takes the gradient where L is smallest within a distance rho, to first order: at m - rho grad L/|grad L|, cut to [-1, 1]^N because L is
@@ -24,28 +25,27 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from replicax.numerics.special import log_H
-
 from .arguments import integer, real
 from .blocks import each_instance, in_blocks
-from .constraints import threshold
-from .gamp import as_patterns, fields, product, unsolved
-from .instances import PerceptronInstances, sample_seeds
+from .channels import Channel
+from .gamp import Task, as_patterns, fields, product, task, unsolved
+from .instances import sample_seeds
 from .learning import Solutions, binary_solutions, is_signs, learnable, spherical_solutions
 
 _START = 0.02
 
 
-def likelihood(m: jax.Array, x: jax.Array, kappa) -> jax.Array:
-    """L(m), with x / sqrt(N) the patterns and V = mean(1 - m^2)."""
-    V = jnp.maximum(jnp.mean(1.0 - m**2), 1e-12)
-    return jnp.sum(log_H((kappa - fields(m, x)) / jnp.sqrt(V)))
+def likelihood(m: jax.Array, x: jax.Array, channel: Channel) -> jax.Array:
+    """L(m) of m (units, N), with x / sqrt(N) the patterns and V = mean(1 - m^2) of each unit."""
+    V = jnp.maximum(jnp.mean(1.0 - m**2, -1, keepdims=True), 1e-12)
+    return jnp.sum(channel.value(fields(m, x), V))
 
 
-def small_means(instances: PerceptronInstances, key) -> np.ndarray:
-    """Where stochastic weights start: |m| <= 0.02, uniform; (samples, N)."""
-    rngs = [np.random.Generator(np.random.PCG64(s)) for s in sample_seeds(key, instances.samples, "means")]
-    return np.stack([rng.uniform(-_START, _START, instances.N) for rng in rngs])
+def small_means(problem: Task, key) -> np.ndarray:
+    """Where stochastic weights start: |m| <= 0.02, uniform; (samples, units, N)."""
+    seeds = sample_seeds(key, problem.instances.samples, "means")
+    rngs = [np.random.Generator(np.random.PCG64(s)) for s in seeds]
+    return np.stack([rng.uniform(-_START, _START, (problem.channel.units, problem.N)) for rng in rngs])
 
 
 def worst(m: jax.Array, slope: jax.Array, rho) -> jax.Array:
@@ -62,33 +62,33 @@ def stochastic_weights(
     momentum: float = 0.0,
     rho: float = 0.0,
     kappa: float = 0.0,
+    units: int = 1,
+    tree: bool = False,
     key=0,
 ) -> Solutions:
-    """Gradient ascent of L, from |m| <= 0.02 at random; rho > 0: sharpness-aware.
+    """Gradient ascent of L, from |m| <= 0.02 at random; rho > 0: sharpness-aware. units, tree: as in `focus`.
 
     rate is the eta of the formula above, with sums over patterns and fields X m as they stand: 1 solves alpha = 0.5 in about 20 steps.
     """
-    instances = learnable(X, y, kappa=kappa, even=False)
+    problem = task(X, y, kappa, units, tree)
+    instances, channel, _, T = problem
     real("rate", rate, 0.0)
     real("momentum", momentum, 0.0, 0.999)
     real("rho", rho, 0.0)
-    T = threshold("margin", kappa, instances.N, instances.scale, False)
-    m = small_means(instances, key)
     run = lambda x, m: _stochastic(
-        x, m, kappa, T, 1.0 / instances.scale, rate, momentum, rho, integer("steps", steps, 1), is_signs(instances)
+        x, m, channel, T, 1.0 / instances.scale, rate, momentum, rho, integer("steps", steps, 1), is_signs(instances)
     )  # fmt: skip
-    W, used, finite = in_blocks(run, (instances.patterns, m), 4)
-    return binary_solutions(instances, W, used, steps, ~finite, kappa)
+    W, used, finite = in_blocks(run, (instances.patterns, small_means(problem, key)), 4)
+    return binary_solutions(instances, W, used, steps, ~finite, kappa, tree=tree)
 
 
 @partial(jax.jit, static_argnums=(9,))
 @each_instance(2)
-def _stochastic(x, m, kappa, T, unit, rate, momentum, rho, steps, signs: bool):
-    N = x.shape[1]
-    patterns = as_patterns(x, signs, unit, jnp.float32).x
-    asks = unsolved(patterns, (T - 0.5) * unit / np.sqrt(N))
+def _stochastic(x, m, channel, T, unit, rate, momentum, rho, steps, signs: bool):
+    patterns = as_patterns(x, signs, unit, jnp.float32, channel.groups).x
+    asks = unsolved(patterns, (T - 0.5) * unit / np.sqrt(m.shape[1]))
     optimizer = optax.sgd(rate, momentum=momentum)
-    descent = jax.grad(lambda m: -likelihood(m, patterns, kappa))
+    descent = jax.grad(lambda m: -likelihood(m, patterns, channel))
     sharp = lambda m: descent(worst(m, descent(m), rho))
     slope = lambda m: jax.lax.cond(rho > 0.0, sharp, descent, m)
 
@@ -97,10 +97,10 @@ def _stochastic(x, m, kappa, T, unit, rate, momentum, rho, steps, signs: bool):
         change, memory = optimizer.update(slope(m), memory)
         m = jnp.clip(optax.apply_updates(m, change), -1.0, 1.0)
         W = jnp.where(m >= 0, 1.0, -1.0)
-        return m, memory, W, asks(W[None]), t + 1
+        return m, memory, W, asks(W), t + 1
 
     going = lambda state: state[3] & (state[4] < steps) & jnp.all(jnp.isfinite(state[0]))
-    first = (m, optimizer.init(m), jnp.ones(N), jnp.asarray(True), jnp.zeros((), jnp.int32))
+    first = (m, optimizer.init(m), jnp.ones_like(m), jnp.asarray(True), jnp.zeros((), jnp.int32))
     m, _, W, _, t = jax.lax.while_loop(going, step, first)
     return W, t, jnp.all(jnp.isfinite(m))
 

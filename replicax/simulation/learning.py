@@ -129,8 +129,12 @@ class Solutions(NamedTuple):
 def binary_solutions(
     instances: PerceptronInstances, W, steps, budget: int, diverged, kappa: float, *, tree: bool = False
 ) -> Solutions:
-    """Solutions of binary weights: the errors are counted anew, in integers, whatever the solver believed."""
+    """Solutions of binary weights: the errors are counted anew, in integers, whatever the solver believed.
+
+    W (samples, N), or (samples, units, N); that of one unit is (samples, N) in the result.
+    """
     W = np.asarray(W).astype(np.int8)
+    W = W[:, 0] if W.ndim == 3 and W.shape[1] == 1 else W
     count = errors(instances, W, kappa=kappa, tree=tree)
     outcome = np.where(count == 0, SOLVED, np.where(diverged, DIVERGED, BUDGET))
     return Solutions(W, count, np.asarray(steps), budget, outcome)

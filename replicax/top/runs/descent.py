@@ -5,7 +5,7 @@ import numpy as np
 from replicax.simulation.descent import entropy_sgd, replicated_sgd
 from replicax.simulation.max_sum import max_sum
 from replicax.top.runs import integer
-from replicax.top.runs.solvers import enter_solver, number
+from replicax.top.runs.solvers import COMMITTEE, enter_solver, number
 
 
 def _entropy_sgd(instances, *, gamma_start, gamma_stop, **keywords):
@@ -56,5 +56,6 @@ enter_solver(
         gamma_start=number(0.01, 1e-12, np.inf, "first gamma"),
         gamma_stop=number(1.0, 1e-12, np.inf, "last gamma, rising geometrically"),
         noise=number(1e-3, 0.0, np.inf, "thermal noise"),
-    ),
+    )
+    | COMMITTEE,
 )

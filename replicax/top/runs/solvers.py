@@ -133,10 +133,13 @@ def _annealed(coupling: str) -> Callable[..., Solutions]:
     return solve
 
 
-_COMMITTEE = dict(
+#: parameters of solvers that know committee machines
+COMMITTEE = dict(
     units=integer(1, 1, 63, "units that decide by majority, each with N weights: alpha = P/(units N)"),
     wiring=words("tree", ("tree", "full"), "each unit with its own N inputs, or all with the same"),
-    damping=DAMPING | dict(default=None, doc="damping of the messages; not given: 0, or 0.5 for full wiring"),
+)
+_MESSAGES = COMMITTEE | dict(
+    damping=DAMPING | dict(default=None, doc="damping of the messages; not given: 0, or 0.5 for full wiring")
 )
 enter_solver(
     "rbp",
@@ -146,7 +149,7 @@ enter_solver(
         dr=number(0.002, 0.0, 1.0, "rate of reinforcement"),
         sweeps=integer(1000, 1, np.inf, "sweeps at most"),
     )
-    | _COMMITTEE,
+    | _MESSAGES,
 )
 enter_solver(
     "fbp",
@@ -158,7 +161,7 @@ enter_solver(
         y=number(7.0, 1.0, np.inf, "replicas (scoping)"),
         gamma=number(2.5, 0.0, np.inf, "last coupling (scoping)"),
     )
-    | _COMMITTEE,
+    | _MESSAGES,
 )
 _EPOCHS = integer(1000, 1, np.inf, "presentations of every pattern at most")
 enter_solver(
@@ -215,7 +218,7 @@ enter_solver(
     "stochastic-weights",
     "gradient ascent on the means of stochastic binary weights",
     stochastic_weights,
-    _GRADIENT | dict(rate=number(1.0, 0.0, np.inf, "learning rate")),
+    _GRADIENT | dict(rate=number(1.0, 0.0, np.inf, "learning rate; 0.3 for full wiring")) | COMMITTEE,
 )
 enter_solver(
     "sam",
@@ -224,5 +227,6 @@ enter_solver(
     _GRADIENT
     | dict(
         rate=number(0.3, 0.0, np.inf, "learning rate"), rho=number(1.0, 0.0, np.inf, "radius of the ascent")
-    ),
+    )
+    | COMMITTEE,
 )
