@@ -66,7 +66,8 @@ def interpolation(quick: bool = False) -> tuple[Any, Any]:
         ylabel=r"violated patterns at margin $\kappa$",
         title=rf"sphere, $\alpha = {_ALPHA:g}$, $\kappa = {_KAPPA:g}$; points: $N = {N}$, {samples} instances",
     )
-    axes.legend()
+    axes.set_ylim(top=1.5 * axes.get_ylim()[1])
+    axes.legend(loc="upper center", ncols=2, fontsize="small")
     unit = dict(units="1")
     data = xr.Dataset(
         {

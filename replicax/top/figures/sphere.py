@@ -9,6 +9,7 @@ from replicax.answers.thresholds import threshold
 from replicax.theory.ansatz import KRSB
 from replicax.theory.models import SphericalPerceptron
 from replicax.top.figures import drawn
+from replicax.top.simulate import simulate
 
 #: lines of the phase diagram: threshold, label, colour and line style
 _LINES = (
@@ -19,6 +20,8 @@ _LINES = (
     ("kauzmann", r"$\alpha_K$, few clusters", "C1", "-"),
     ("gardner", r"$\alpha_G$, clusters unstable", "C3", "-"),
 )
+#: margins and shares of the capacity at which an algorithm looks for solutions
+_SIMULATED, _SHARES = (-1.5, -1.0, -0.5), np.linspace(0.4, 1.05, 14)
 #: where Parisi functions are drawn: continuous, and with a gap of overlaps
 _POINTS = ((-1.0, 10.0), (-2.0, 105.0))
 
@@ -42,15 +45,51 @@ def spherical_phase_diagram(quick: bool = False) -> tuple[Any, Any]:
     axes = drawing.subplots()
     for name, label, colour, style in _LINES:
         axes.plot(kappas, values[name] / values["capacity"], color=colour, ls=style, label=label)
+    N, samples = (100, 10) if quick else (200, 40)
+    solved = np.stack([_solved(k, N, samples) for k in _SIMULATED])
+    reached = [_half(p) for p in solved]
+    label = f"gradient solves half of\n{samples} instances ($N = {N}$, 2500 steps)"
+    spacing = 0.5 * (_SHARES[1] - _SHARES[0])
+    axes.errorbar(_SIMULATED, reached, spacing, fmt="ks", ms=4, capsize=2, label=label)
     axes.set(xlabel=r"margin $\kappa$", ylabel=r"$\alpha/\alpha_c(\kappa)$", ylim=(0.2, 1.05))
     axes.legend(fontsize="small", loc="lower right")
     axes.text(-2.9, 0.95, "no solutions", fontsize="small")
     text = "patterns per weight at the threshold {!r} (nan: there is none)"
+    fraction = dict(definition=f"fraction of {samples} instances of N = {N} that the gradient solves", units="1")
     data = xr.Dataset(
-        {name: ("kappa", v, dict(definition=text.format(name), units="1")) for name, v in values.items()},
-        coords=dict(kappa=("kappa", kappas, dict(definition="margin", units="1"))),
+        {
+            **{k: ("kappa", v, dict(definition=text.format(k), units="1")) for k, v in values.items()},
+            "solved": (("kappa_simulated", "share"), solved, fraction),
+        },
+        coords=dict(
+            kappa=("kappa", kappas, dict(definition="margin", units="1")),
+            kappa_simulated=np.array(_SIMULATED),
+            share=("share", _SHARES, dict(definition="alpha in units of the capacity", units="1")),
+        ),
     )
     return drawing, data
+
+
+def _solved(kappa: float, N: int, samples: int) -> np.ndarray:
+    """The fraction of instances that momentum descent solves, at growing shares of the symmetric capacity until it is below 1/4 (then NaN)."""
+    capacity = float(threshold(SphericalPerceptron(kappa=kappa), "capacity").value)
+    solved = np.full(_SHARES.size, np.nan)
+    for i, share in enumerate(_SHARES):
+        model = SphericalPerceptron(alpha=share * capacity, kappa=kappa)
+        solved[i] = simulate(model, "gradient", N=N, samples=samples, key=0)["solved"].mean
+        if solved[i] < 0.25:
+            break
+    return solved
+
+
+def _half(solved: np.ndarray) -> float:
+    """The share at which half of the instances are solved, from the last crossing."""
+    known = np.flatnonzero(np.isfinite(solved))
+    above = known[solved[known] >= 0.5]
+    if not above.size or above[-1] == known[-1]:
+        return np.nan
+    i = above[-1]
+    return float(_SHARES[i] + (solved[i] - 0.5) / (solved[i] - solved[i + 1]) * (_SHARES[i + 1] - _SHARES[i]))
 
 
 @drawn("parisi-function")
