@@ -114,6 +114,11 @@ def test_committees_by_name(alpha):
     for wiring in ("tree", "full"):
         table = simulate(model, "stochastic-weights", N=51, units=3, wiring=wiring, samples=2).table()
         assert table["solved"] == 1.0 and table["N"] == 51
+    table = simulate(model, "gamp", N=101, units=3, samples=4).table()
+    # the annealed entropy is a bound of the mean, and not far at small alpha
+    annealed = (1.0 - alpha) * math.log(2.0)
+    assert table["converged"] == 1.0
+    assert annealed - 0.02 < table["phi"] <= annealed + 4 * table["phi_err"] + 1e-12
 
 
 @pytest.mark.slow
@@ -323,6 +328,7 @@ def test_success_rates_of_the_tables():
         (lambda: focus(np.ones((3, 5), int), schedule=reinforcement(0.1, 5), units=3, tree=True), "N = 5"),
         (lambda: simulate(rx.BinaryPerceptron(alpha=0.3, labels="teacher"), "fbp", units=3), "units = 3"),
         (lambda: simulate(rx.BinaryPerceptron(alpha=0.3), "fbp", units=3, N=50, samples=1), "N = 50"),
+        (lambda: simulate(rx.BinaryPerceptron(alpha=0.3, labels="teacher"), "gamp", units=3), "units = 3"),
         (lambda: protocol("linear", 5), "protocol = 'linear'"),
         (lambda: annealing(np.ones((3, 5), int), loss="log"), "loss = 'log'"),
         (lambda: annealing(np.ones((3, 5), int), replicas=0), "replicas = 0"),

@@ -14,7 +14,7 @@ from .instances import PerceptronInstances
 from .outcomes import BUDGET, DIVERGED, SOLVED
 from .statistics import Statistic
 
-_ROUNDING = 1e-9
+_ROUNDING = 1e-12
 
 
 def learnable(X, y=None, *, kappa: float = 0.0, even: bool = True) -> PerceptronInstances:

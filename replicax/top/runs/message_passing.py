@@ -8,7 +8,7 @@ import numpy as np
 
 from replicax.simulation import Statistic, metropolis_perceptron
 from replicax.simulation.cavity import belief_propagation
-from replicax.simulation.channels import Margin, Rectangle, SquaredHinge, UFunction, finite
+from replicax.simulation.channels import Committee, Margin, Rectangle, SquaredHinge, UFunction, finite
 from replicax.simulation.focusing import focus, protocol, reinforcement
 from replicax.simulation.gamp import GampResult, gamp
 from replicax.simulation.gradient import spherical_gradient, stochastic_weights
@@ -18,7 +18,7 @@ from replicax.simulation.local_entropy import LocalEntropyCurve, local_entropy
 from replicax.simulation.outcomes import CONVERGED
 from replicax.simulation.sbpi import sbpi
 from replicax.top.runs import Run, enter, integer
-from replicax.top.runs.solvers import BINARY, DAMPING, at_zero_margin, common, number, words
+from replicax.top.runs.solvers import BINARY, COMMITTEE, DAMPING, at_zero_margin, common, number, words
 
 #: fields gamma of the local entropy that `local-entropy=true` adds
 GAMMAS = (0.25, 0.5, 1.0, 1.5, 2.0)
@@ -80,12 +80,18 @@ def _binary_gamp(
     iterations,
     around,
     passing: Callable = gamp,
+    units=1,
     **options,
 ) -> dict[str, Statistic]:
+    if units > 1 and (labels != "random" or options.get("local-entropy", False)):
+        raise ValueError(
+            f"units = {units} is not allowed with a teacher or local-entropy: they are of one unit"
+        )
     instances = perceptron_instances(
-        N=N, alpha=alpha, samples=samples, key=key, patterns=patterns, labels=labels
+        N=units * N, alpha=alpha, samples=samples, key=key, patterns=patterns, labels=labels
     )
-    channel = Margin(float(kappa), finite(float(beta)))
+    energy = float(kappa), finite(float(beta))
+    channel = Margin(*energy) if units == 1 else Committee(*energy, units=units)
     result = passing(instances, channel=channel, damping=damping, iterations=iterations)
     results = _with_entropy(_statistics(result, instances), float(beta))
     return results | _around(
@@ -166,7 +172,11 @@ enter(
             _binary_gamp,
             common(1001, 8, BINARY)
             | _PASSING
-            | _curve(("sbpi", "rbp", "fbp", "stochastic-weights", "teacher")),
+            | _curve(("sbpi", "rbp", "fbp", "stochastic-weights", "teacher"))
+            | dict(
+                units=COMMITTEE["units"]
+                | dict(doc="units of a tree, each with its own N inputs: alpha = P/(units N)")
+            ),
         ),
         "symmetric-perceptron": Run(_symmetric_gamp, common(1001, 8, BINARY) | _PASSING),
         "spherical-perceptron": Run(
