@@ -44,7 +44,9 @@ def spherical_phase_diagram(quick: bool = False) -> tuple[Any, Any]:
     drawing = Figure(figsize=(6.4, 4.6), layout="constrained")
     axes = drawing.subplots()
     for name, label, colour, style in _LINES:
-        axes.plot(kappas, values[name] / values["capacity"], color=colour, ls=style, label=label)
+        beyond = name == "dat"  # behind the clusters the symmetric solution means nothing
+        line = np.where(beyond & (values[name] > values["kauzmann"]), np.nan, values[name])
+        axes.plot(kappas, line / values["capacity"], color=colour, ls=style, label=label)
     N, samples = (100, 10) if quick else (200, 40)
     solved = np.stack([_solved(k, N, samples) for k in _SIMULATED])
     reached = [_half(p) for p in solved]
