@@ -168,9 +168,10 @@ def _known(index: int, tolerance: float) -> Any:
 
 
 def _unsatisfactory(answer: Solution) -> Array:
-    accuracy = max(p.accuracy for p in answer.ansatz.problems(answer.model))
+    problems = answer.ansatz.problems(answer.model)
+    accuracy = max(p.accuracy for p in problems)
     accurate = answer.quadrature_error <= accuracy * (1.0 + jnp.abs(answer.columns["phi"]))
-    lost = answer.code == CODE["not converged"]
+    lost = (answer.code == CODE["not converged"]) & all(p.retried for p in problems)
     return lost | (answer.converged & ~accurate)
 
 

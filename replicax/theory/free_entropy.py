@@ -55,6 +55,8 @@ class Problem(eqx.Module):
     accuracy: ClassVar[float] = 1e-10
     #: the status where no root is found
     failure: ClassVar[str] = "not converged"
+    #: where no root is found it is looked for again with finer rules
+    retried: ClassVar[bool] = True
     #: the answer only where the problem before it is known to have no solution (not where none was found)
     remains: ClassVar[bool] = False
 
@@ -100,8 +102,8 @@ class Problem(eqx.Module):
     def absent(self, n: int) -> Array:
         return jnp.zeros((), bool)
 
-    def prepare(self, n: int) -> tuple[tuple[Array, ...], Array]:
-        """`starts` and `absent`, for problems in which one search tells both."""
+    def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
+        """`starts` and `absent`, for problems in which one search tells both; skip: neither is wanted."""
         return self.starts(), self.absent(n)  # type: ignore[attr-defined]
 
     def missing(self, state: State, n: int) -> Array:

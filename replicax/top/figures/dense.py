@@ -24,33 +24,36 @@ _NATS = "nats per weight"
 def large_deviation(quick: bool = False) -> tuple[Any, Any]:
     """Densest references: local entropy S_I and tilt y where their number ceases to be exponential (S_E = 0).
 
-    Binary weights, kappa = 0, a reference that may be any configuration. Below alpha_U = 0.7668 the curve joins the dense core (small d) to
-    large distances; above it there is a gap, in which no y* exists (points left out).
+    Binary weights, kappa = 0, a reference that may be any configuration. Below alpha_U = 0.7668 one curve joins the dense core (small d) to
+    large distances; above it there is a gap, in which S_E > 0 for every y, and no y* exists (points left out). The curves end where y* diverges.
     """
-    alphas = np.array([0.6, 0.75, 0.78]) if quick else np.array([0.6, 0.7, 0.75, 0.76, 0.78])
-    d = np.geomspace(5e-3, 0.12, 7 if quick else 24)
+    alphas = np.array([0.6, 0.75, 0.78]) if quick else np.array([0.6, 0.7, 0.75, 0.765, 0.77, 0.78])
+    d = np.concatenate([np.geomspace(2e-3, 0.015, 3), np.linspace(0.02, 0.12, 9 if quick else 41)])
     answer = solve(
         BinaryPerceptron(alpha=alphas[:, None]), LocalEntropy(d=d[None, :], y="star", ensemble="reference")
     )
     S, y = np.asarray(answer.S_I), np.asarray(answer.y)
+    onset = float(threshold(BinaryPerceptron(), "alpha-u").value)
     drawing, (left, right) = panels()
     for i, alpha in enumerate(alphas):
-        left.plot(d, S[i], f"C{i}o-", ms=2.5, label=rf"$\alpha = {alpha:g}$")
-        right.plot(d, y[i], f"C{i}o-", ms=2.5)
+        look = f"C{i}.-" if alpha < onset else f"C{i}.--"
+        left.plot(d, S[i], look, ms=4, lw=1.2, label=rf"$\alpha = {alpha:g}$")
+        right.plot(d, y[i], look, ms=4, lw=1.2)
     left.plot(d, binary_entropy(d), "k:", lw=1, label="all weights")
     left.set(
-        xscale="log",
         xlabel="distance $d$ from the reference",
-        ylabel=r"local entropy $S_I$ at $S_E = 0$",
+        ylabel=r"local entropy $S_I$ at $S_E = 0$ (nats per weight)",
+        xlim=(0, d[-1]),
         ylim=(0, 0.2),
     )
-    left.legend()
-    right.set(xscale="log", yscale="log", xlabel="distance $d$ from the reference", ylabel="tilt $y^*$")
+    left.legend(title=rf"dashed: above $\alpha_U = {onset:.4f}$", title_fontsize="small")
+    right.set(yscale="log", xlabel="distance $d$ from the reference", ylabel="tilt $y^*$", xlim=(0, d[-1]))
     data = table(
         dict(alpha=(alphas, "patterns per weight"), d=(d, "distance from the reference")),
         dict(
             S_I=(("alpha", "d"), S, "local entropy where the complexity of references vanishes", _NATS),
             y=(("alpha", "d"), y, "number of replicas there"),
+            alpha_u=((), onset, "break of the curve S_E = 0"),
         ),
     )  # fmt: skip
     return drawing, data
