@@ -120,10 +120,10 @@ class Problem(eqx.Module):
 
 
 class Followed(Problem):
-    """A problem whose root, where cold starts fail, is followed from none of its patterns."""
+    """A problem whose root, where cold starts fail, is followed: from none of its patterns."""
 
-    def fewer(self, share: Array) -> Problem:
-        """The problem with this share of its patterns."""
+    def fewer(self, share: Array, start: Array, n: int) -> Problem:
+        """The problem with this share of its patterns (of what makes it hard); start: where it is followed from."""
         return eqx.tree_at(lambda p: p.model.alpha, self, share * jnp.asarray(self.model.alpha, float))
 
 
@@ -136,7 +136,7 @@ def seek(problem: Any, starts: Array, n: int, *, tol: float, tries: ArrayLike | 
         return root
 
     def residual(x: Array, share: Array) -> Array:
-        return problem.fewer(share).state(x, n).residual
+        return problem.fewer(share, starts[0], n).state(x, n).residual
 
     other = follow(residual, starts[0], tol=1e-2 * tol, limit=FAR, skip=root.converged)
     return jax.tree.map(lambda a, b: jnp.where(other.converged, b, a), root, other)
