@@ -28,8 +28,8 @@ def large_deviation(quick: bool = False) -> tuple[Any, Any]:
     large q1) to large distances; above it they are two curves, each of which ends (dashed, drawn apart at the jump of q1). Nothing is drawn
     where there is no y*: S_E > 0 for every y at large d, and at small d the solution ends in a fold while S_E < 0.
     """
-    alphas = np.array([0.6, 0.75, 0.78]) if quick else np.array([0.6, 0.7, 0.75, 0.765, 0.77, 0.78])
-    d = np.concatenate([np.geomspace(2e-3, 0.015, 4), np.linspace(0.02, 0.12, 12 if quick else 26)])
+    alphas = np.array([0.6, 0.75, 0.78]) if quick else np.array([0.6, 0.7, 0.75, 0.765, 0.78])
+    d = np.concatenate([np.geomspace(2e-3, 0.015, 4), np.linspace(0.02, 0.12, 12 if quick else 21)])
     answer = solve(
         BinaryPerceptron(alpha=alphas[:, None]), LocalEntropy(d=d[None, :], y="star", ensemble="reference")
     )
@@ -41,8 +41,8 @@ def large_deviation(quick: bool = False) -> tuple[Any, Any]:
         cut = d.size if whole else 1 + int(np.nanargmax(np.abs(np.diff(q1[i]))))
         for k, part in enumerate((slice(0, cut), slice(cut, None))):
             look = dict(color=f"C{i}", marker=".", ls="-" if whole else "--", ms=4, lw=1.2)
-            left.plot(d[part], S[i, part], **look, label=None if k else rf"$\alpha = {alpha:g}$")
-            right.plot(d[part], y[i, part], **look)
+            left.plot(d[part], S[i, part], **look)
+            right.plot(d[part], y[i, part], **look, label=None if k else rf"$\alpha = {alpha:g}$")
     left.plot(d, binary_entropy(d), "k:", lw=1, label="all weights")
     left.set(
         xlabel="distance $d$ from the reference",
@@ -50,8 +50,9 @@ def large_deviation(quick: bool = False) -> tuple[Any, Any]:
         xlim=(0, d[-1]),
         ylim=(0, 0.2),
     )
-    left.legend(loc="upper left", bbox_to_anchor=(0.42, 0.72), title=rf"dashed: above $\alpha_U = {onset:.4f}$", title_fontsize="small")
+    left.legend()
     right.set(yscale="log", xlabel="distance $d$ from the reference", ylabel="tilt $y^*$", xlim=(0, d[-1]))
+    right.legend(loc="upper center", title=rf"dashed: above $\alpha_U = {onset:.4f}$", title_fontsize="small")
     data = table(
         dict(alpha=(alphas, "patterns per weight"), d=(d, "distance from the reference")),
         dict(
