@@ -168,9 +168,10 @@ def _known(index: int, tolerance: float) -> Any:
 
 
 def _unsatisfactory(answer: Solution) -> Array:
-    accuracy = max(p.accuracy for p in answer.ansatz.problems(answer.model))
+    problems = answer.ansatz.problems(answer.model)
+    accuracy = max(p.accuracy for p in problems)
     accurate = answer.quadrature_error <= accuracy * (1.0 + jnp.abs(answer.columns["phi"]))
-    lost = answer.code == CODE["not converged"]
+    lost = (answer.code == CODE["not converged"]) & all(p.retried for p in problems)
     return lost | (answer.converged & ~accurate)
 
 
@@ -272,7 +273,8 @@ def find_root(
         # coarse nodes may have no root next to a fold
         last = jnp.stack([jnp.where(root.converged, root.x, starts[0]), starts[0]])
         again = jnp.where(root.converged, 2, jnp.where(hopeless, 0, 1))
-        final = newton(lambda x: residual(x, fine), last, tries=again)
+        steps = jnp.where(root.converged, 40, 12)
+        final = newton(lambda x: residual(x, fine), last, tries=again, max_steps=steps)
         return final._replace(steps=root.steps + final.steps)
 
     return implicit_root(lambda x: residual(x, fine), solver, starts[0])

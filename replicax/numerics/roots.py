@@ -70,7 +70,7 @@ def newton(
     starts: Array,
     *,
     tol: float = 1e-12,
-    max_steps: int = 40,
+    max_steps: ArrayLike = 40,
     cap: float = 2.0,
     limit: float = np.inf,
     tries: ArrayLike | None = None,

@@ -55,6 +55,8 @@ class Problem(eqx.Module):
     accuracy: ClassVar[float] = 1e-10
     #: the status where no root is found
     failure: ClassVar[str] = "not converged"
+    #: where no root is found it is looked for again with finer rules
+    retried: ClassVar[bool] = True
     #: the answer only where the problem before it is known to have no solution (not where none was found)
     remains: ClassVar[bool] = False
 
@@ -100,8 +102,8 @@ class Problem(eqx.Module):
     def absent(self, n: int) -> Array:
         return jnp.zeros((), bool)
 
-    def prepare(self, n: int) -> tuple[tuple[Array, ...], Array]:
-        """`starts` and `absent`, for problems in which one search tells both."""
+    def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
+        """`starts` and `absent`, for problems in which one search tells both; skip: neither is wanted."""
         return self.starts(), self.absent(n)  # type: ignore[attr-defined]
 
     def missing(self, state: State, n: int) -> Array:
@@ -118,10 +120,10 @@ class Problem(eqx.Module):
 
 
 class Followed(Problem):
-    """A problem whose root, where cold starts fail, is followed from none of its patterns."""
+    """A problem whose root, where cold starts fail, is followed: from none of its patterns."""
 
-    def fewer(self, share: Array) -> Problem:
-        """The problem with this share of its patterns."""
+    def fewer(self, share: Array, start: Array, n: int) -> Problem:
+        """The problem with this share of its patterns (of what makes it hard); start: where it is followed from."""
         return eqx.tree_at(lambda p: p.model.alpha, self, share * jnp.asarray(self.model.alpha, float))
 
 
@@ -134,7 +136,7 @@ def seek(problem: Any, starts: Array, n: int, *, tol: float, tries: ArrayLike | 
         return root
 
     def residual(x: Array, share: Array) -> Array:
-        return problem.fewer(share).state(x, n).residual
+        return problem.fewer(share, starts[0], n).state(x, n).residual
 
     other = follow(residual, starts[0], tol=1e-2 * tol, limit=FAR, skip=root.converged)
     return jax.tree.map(lambda a, b: jnp.where(other.converged, b, a), root, other)

@@ -134,10 +134,10 @@ class AnyReference(Problem):
     def absent(self, n: int) -> Array:
         return self.prepare(n)[1]
 
-    def prepare(self, n: int) -> tuple[tuple[Array, ...], Array]:
+    def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
         if self.frozen:
             return self._relaxed(), jnp.zeros((), bool)
-        found = self.dense(n // 2)
+        found = self.dense(n // 2, skip)
         return (*found.starts, *self._relaxed()), found.none
 
     def _seeds(self) -> Array:
@@ -152,7 +152,7 @@ class AnyReference(Problem):
             for outer, inner, share in _SEEDS
         ])  # fmt: skip
 
-    def along(self, n: int) -> Along:
+    def along(self, n: int, skip: Array | bool = False) -> Along:
         """A scan of the second coordinate, from its lower bound (where it vanishes beside what it would have to be) until the groups freeze.
 
         Newton on the other two coordinates, one step a turn, from the solution before.
@@ -188,17 +188,17 @@ class AnyReference(Problem):
 
         zero, none = jnp.zeros((), int), jnp.zeros(shares.size)
         empty = Along(jnp.zeros((shares.size, 3)), none, none, jnp.zeros(shares.size, bool))
-        start = _Scan(zero, zero, zero, seeds[0], seeds[0], jnp.zeros(()), empty)
+        start = _Scan(jnp.where(skip, shares.size, zero), zero, zero, seeds[0], seeds[0], jnp.zeros(()), empty)
         found = lax.while_loop(lambda s: s.index < shares.size, turn, lax.stop_gradient(start)).along
         return jax.tree.map(lambda a: lax.stop_gradient(a[1:]), found)
 
-    def dense(self, n: int) -> Dense:
+    def dense(self, n: int, skip: Array | bool = False) -> Dense:
         """What `along` says of the solutions.
 
         At fixed q1 the second equation is d Phi/d q1 = (1/2) (y - 1) (what it would have to be - what it is), times alpha; several solutions
         are compared by its integral (Maxwell's construction): most replicas y > 1 are where Phi is largest, y < 1 where it is least.
         """
-        x, excess, left, ok = self.along(n)
+        x, excess, left, ok = self.along(n, skip)
         there = ok[1:] & ok[:-1]
         rises = there & (excess[:-1] < 0) & (excess[1:] >= 0)
         if self.by == "q1":

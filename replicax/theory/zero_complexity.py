@@ -5,29 +5,37 @@ Below y* there are exponentially many groups (references), above it none; phi = 
 
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
 from replicax.numerics.roots import newton
-from replicax.theory.free_entropy import FAR, Problem, State
+from replicax.theory.free_entropy import FAR, Followed, Problem, State
 
-#: numbers of replicas at which S_E is looked at first
-_SCAN = np.geomspace(2.0, 3000.0, 24)
+#: numbers of replicas at which S_E is looked at: upwards from where a cold start is easy, then downwards
+_UP = np.concatenate([np.geomspace(16.0, 50.0, 5), np.geomspace(90.0, 3000.0, 5)])
+_DOWN = np.geomspace(11.0, 1.0, 7)
+_MANY = 300.0
+#: S_E is constant where it changes by less than this part between the last two of them
+_CONSTANT = 0.02
 
 
-class AtZeroComplexity(Problem):
-    """A problem of y replicas at y*; coordinates: its own, then log y.
+class AtZeroComplexity(Followed):
+    """A problem of y replicas at y*; coordinates: its own, then log y.  Where Newton fails (next to a fold of the family in y) S_E is led to 0.
 
     family: has the field `y` and `at_y(y)`; where phi moves along the curve other than by its control, also `control` and
     `slope(problem, x, state, n)`.
     """
 
     family: Any
+    #: what is asked for of it
+    left: Array | float = 0.0
 
     #: S_E is a small difference: more than its family needs
     nodes: ClassVar[int] = 128
     accuracy: ClassVar[float] = 1e-9
+    retried: ClassVar[bool] = False
 
     @property
     def counts(self) -> bool:
@@ -46,35 +54,60 @@ class AtZeroComplexity(Problem):
         return self.family.control
 
     def _complexity(self, problem: Problem, state: State, n: int) -> Array:
-        """S_E/y: of order 1 where phi still depends on y."""
+        """S_E, in units in which rounding does not show where y is large."""
         y = jnp.asarray(problem.y, float)  # type: ignore[attr-defined]
-        return -y * problem.partial(lambda p: p.y, state, n)
+        return -y * y / (1.0 + y / _MANY) * problem.partial(lambda p: p.y, state, n)
+
+    def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
+        """The first y with S_E <= 0, from solution to solution of the family.
+
+        No solution: S_E > 0 for y -> inf (where it has become constant).
+        """
+        n, size = self.nodes // 4, _UP.size + _DOWN.size
+        grid = jnp.asarray(np.log(np.concatenate([_UP, _DOWN])))
+
+        def look(carry: tuple[Array, Array], i: Array) -> Any:
+            x, left = carry
+            before = jnp.where(i == _UP.size, 0, jnp.maximum(i - 1, 0))
+            warm = jnp.isfinite(left[before])
+            vain = (i >= _UP.size) & jnp.any(left > 0)
+            problem = self.family.at_y(jnp.exp(grid[i]))
+            starts, none = problem.prepare(problem.nodes, warm | vain)
+            starts = jnp.stack([jnp.where(warm, x[before, :-1], starts[0]), *starts])
+            tries = jnp.where(vain & ~warm, 0, jnp.where(warm | none, 1, starts.shape[0]))
+            residual = lambda x: problem.state(x, n).residual
+            root = newton(residual, starts, tol=1e-7, max_steps=15, limit=FAR, tries=tries)
+            complexity = self._complexity(problem, problem.state(root.x, n), n)
+            x = x.at[i].set(jnp.append(root.x, grid[i]))
+            return (x, left.at[i].set(jnp.where(root.converged, complexity, jnp.nan))), None
+
+        (x, left), _ = lax.scan(look, (jnp.zeros((size, self.size)), jnp.full(size, jnp.nan)), jnp.arange(size))
+        many = ((1.0 + jnp.exp(x[:, -1]) / _MANY) * left)[_UP.size - 2 : _UP.size]
+        constant = (many[1] > 0) & (jnp.abs(many[1] - many[0]) < _CONSTANT * many[1])
+        order = jnp.argsort(jnp.where(jnp.isfinite(left), grid, jnp.inf))
+        x, left = x[order], left[order]
+        found = jnp.any(left <= 0)
+        first, nearest = jnp.argmax(left <= 0), jnp.argmin(jnp.where(jnp.isnan(left), jnp.inf, jnp.abs(left)))
+        before = jnp.maximum(first - 1, 0)
+        share = jnp.where(first > 0, left[before] / (left[before] - left[first]), 1.0)
+        between = x[before] + share * (x[first] - x[before])
+        starts = (jnp.where(found, between, x[nearest]), x[nearest], x[first])
+        return tuple(lax.stop_gradient(s) for s in starts), lax.stop_gradient(~found & constant)
 
     def starts(self) -> tuple[Array, ...]:
-        """The first change of sign of S_E on a grid of y, or where it is smallest (next to a fold in y)."""
-        n = self.nodes // 4
-
-        def look(y: Array) -> tuple[Array, Array]:
-            problem = self.family.at_y(y)
-            residual = lambda x: problem.state(x, n).residual
-            root = newton(residual, jnp.stack(problem.starts()), tol=1e-7, max_steps=25, limit=FAR)
-            left = self._complexity(problem, problem.state(root.x, n), n)
-            return jnp.append(root.x, jnp.log(y)), jnp.where(root.converged, left, jnp.nan)
-
-        x, left = lax.map(look, jnp.asarray(_SCAN))
-        falls = (left[:-1] > 0) & (left[1:] <= 0)
-        first, nearest = jnp.argmax(falls), jnp.argmin(jnp.where(jnp.isnan(left), jnp.inf, jnp.abs(left)))
-        share = left[first] / (left[first] - left[first + 1])
-        between = x[first] + share * (x[first + 1] - x[first])
-        starts = (jnp.where(falls[first], between, x[nearest]), x[nearest], x[first + 1])
-        return tuple(lax.stop_gradient(s) for s in starts)
+        return self.prepare(self.nodes)[0]
 
     def state(self, x: Array, n: int) -> State:
         y = jnp.exp(x[-1])
         problem = self.family.at_y(y)
         state = problem.state(x[:-1], n)
         left = self._complexity(problem, state, n)
-        return State(state.order, jnp.append(state.residual, left), state.parts | dict(y=y, along=x))
+        return State(state.order, jnp.append(state.residual, left - self.left), state.parts | dict(y=y, along=x))
+
+    def fewer(self, share: Array, start: Array, n: int) -> "AtZeroComplexity":
+        problem = self.family.at_y(jnp.exp(start[-1]))
+        left = self._complexity(problem, problem.state(start[:-1], n), n)
+        return AtZeroComplexity(self.family, (1.0 - share) * lax.stop_gradient(left))
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         return self.family.at_y(state.parts["y"]).terms(state, n)
@@ -88,4 +121,7 @@ class AtZeroComplexity(Problem):
         return columns
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
-        return self.family.inside(state, edge)
+        """Beyond a fold in y the solutions of the family are unstable: a determinant has changed its sign."""
+        problem, n = self.family.at_y(state.parts["y"]), self.nodes // 4
+        jacobian = jax.jacfwd(lambda x: problem.state(x, n).residual)(state.parts["along"][:-1])
+        return self.family.inside(state, edge) & (jnp.linalg.det(lax.stop_gradient(jacobian)) > 0)

@@ -24,33 +24,42 @@ _NATS = "nats per weight"
 def large_deviation(quick: bool = False) -> tuple[Any, Any]:
     """Densest references: local entropy S_I and tilt y where their number ceases to be exponential (S_E = 0).
 
-    Binary weights, kappa = 0, a reference that may be any configuration. Below alpha_U = 0.7668 the curve joins the dense core (small d) to
-    large distances; above it there is a gap, in which no y* exists (points left out).
+    Binary weights, kappa = 0, a reference that may be any configuration. Below alpha_U = 0.7668 one curve joins the dense core (small d,
+    large q1) to large distances; above it they are two curves, each of which ends (dashed, drawn apart at the jump of q1). Nothing is drawn
+    where there is no y*: S_E > 0 for every y at large d, and at small d the solution ends in a fold while S_E < 0.
     """
-    alphas = np.array([0.6, 0.75, 0.78]) if quick else np.array([0.6, 0.7, 0.75, 0.76, 0.78])
-    d = np.geomspace(5e-3, 0.12, 7 if quick else 24)
+    alphas = np.array([0.6, 0.75, 0.78]) if quick else np.array([0.6, 0.7, 0.75, 0.765, 0.78])
+    d = np.concatenate([np.geomspace(2e-3, 0.015, 4), np.linspace(0.02, 0.12, 12 if quick else 21)])
     answer = solve(
         BinaryPerceptron(alpha=alphas[:, None]), LocalEntropy(d=d[None, :], y="star", ensemble="reference")
     )
-    S, y = np.asarray(answer.S_I), np.asarray(answer.y)
+    S, y, q1 = (np.asarray(x) for x in (answer.S_I, answer.y, answer.order.q1))
+    onset = float(threshold(BinaryPerceptron(), "alpha-u").value)
     drawing, (left, right) = panels()
     for i, alpha in enumerate(alphas):
-        left.plot(d, S[i], f"C{i}o-", ms=2.5, label=rf"$\alpha = {alpha:g}$")
-        right.plot(d, y[i], f"C{i}o-", ms=2.5)
+        whole = alpha < onset
+        cut = d.size if whole else 1 + int(np.nanargmax(np.abs(np.diff(q1[i]))))
+        for k, part in enumerate((slice(0, cut), slice(cut, None))):
+            look = dict(color=f"C{i}", marker=".", ls="-" if whole else "--", ms=4, lw=1.2)
+            left.plot(d[part], S[i, part], **look)
+            right.plot(d[part], y[i, part], **look, label=None if k else rf"$\alpha = {alpha:g}$")
     left.plot(d, binary_entropy(d), "k:", lw=1, label="all weights")
     left.set(
-        xscale="log",
         xlabel="distance $d$ from the reference",
-        ylabel=r"local entropy $S_I$ at $S_E = 0$",
+        ylabel=r"local entropy $S_I$ at $S_E = 0$ (nats per weight)",
+        xlim=(0, d[-1]),
         ylim=(0, 0.2),
     )
     left.legend()
-    right.set(xscale="log", yscale="log", xlabel="distance $d$ from the reference", ylabel="tilt $y^*$")
+    right.set(yscale="log", xlabel="distance $d$ from the reference", ylabel="tilt $y^*$", xlim=(0, d[-1]))
+    right.legend(loc="upper center", title=rf"dashed: above $\alpha_U = {onset:.4f}$", title_fontsize="small")
     data = table(
         dict(alpha=(alphas, "patterns per weight"), d=(d, "distance from the reference")),
         dict(
             S_I=(("alpha", "d"), S, "local entropy where the complexity of references vanishes", _NATS),
             y=(("alpha", "d"), y, "number of replicas there"),
+            q1=(("alpha", "d"), q1, "overlap of solutions around the same reference"),
+            alpha_u=((), onset, "break of the curve S_E = 0"),
         ),
     )  # fmt: skip
     return drawing, data
