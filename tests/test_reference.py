@@ -42,6 +42,7 @@ def test_single_solutions():
     assert np.max(np.abs(excess[:4])) < 1e-11 and -0.03 < excess[4] < -0.01
     frozen = np.array([0, 1, 3])
     assert np.all(solution.order.q1[frozen] == 1) and np.all(solution.S_I[frozen] == 0)
+    assert "frozen, metastable" in repr(solution)
     assert np.max(np.abs(solution.slope[frozen] - np.log(1 / d[frozen] - 1) / y[frozen])) < 1e-12
 
 
@@ -109,16 +110,25 @@ def test_enumeration():
 @pytest.mark.slow
 def test_zero_complexity():
     """y* and S_I there (specification), and S_E of a solution at that y."""
-    alpha = np.array([0.4, 0.6, 0.6, 0.7, 0.75, 0.75])
-    d = np.array([0.05, 0.01, 0.1, 0.04, 0.01, 0.05])
+    alpha = np.array([0.4, 0.6, 0.6, 0.7, 0.75, 0.75, 0.77, 0.75])
+    d = np.array([0.05, 0.01, 0.1, 0.04, 0.01, 0.05, 0.06, 0.0055])
     star = rx.solve(rx.BinaryPerceptron(alpha=alpha), around(d=d, y="star"))
     assert np.all(star.converged)
-    expected = np.array([40.730, 20.797, 44.760, 10.222, 6.1419, 15.319])
+    expected = np.array([40.730, 20.797, 44.760, 10.222, 6.1419, 15.319, 24.515, 6.5857])
     assert np.max(np.abs(star.y / expected - 1)) < 1e-4
-    inner = np.array([0.184112, 0.048992, 0.177984, 0.067756, 0.016536, 0.045506])
+    inner = np.array([0.184112, 0.048992, 0.177984, 0.067756, 0.016536, 0.045506, 0.035916, 0.011657])
     assert np.max(np.abs(star.S_I - inner)) < 1e-6
     again = rx.solve(rx.BinaryPerceptron(alpha=alpha), around(d=d, y=star.y))
     assert np.max(np.abs(again.S_E)) < 1e-8 and np.max(np.abs(again.S_I - star.S_I)) < 1e-9
+
+
+@pytest.mark.slow
+def test_no_zero_complexity():
+    """Far away S_E > 0 even for y -> inf; next to the capacity S_E < 0 down to the fold (its zero lies on the unstable branch)."""
+    model, d = rx.BinaryPerceptron(alpha=np.array([0.65, 0.81])), np.array([0.28, 0.02])
+    star = rx.solve(model, around(d=d, y="star"))
+    assert star.status[0] == "no solution" and not np.any(star.converged) and np.all(np.isnan(star.y))
+    assert rx.solve(model, around(d=d)).S_E[0] > 0.4
 
 
 @pytest.mark.slow

@@ -111,6 +111,8 @@ def _status_summary(code: Array) -> str:
 
 def _cell(value: Any) -> str:
     x = np.asarray(value)
+    if x.dtype.kind == "U":
+        return ", ".join(np.unique(x))
     if x.ndim == 0:
         return f"{float(x):.12g}"
     return (

@@ -64,11 +64,12 @@ class Constrained(Followed, AnyReference):
 
     largest_block: ClassVar[int] = 1
     size: ClassVar[int] = 5
+    oriented: ClassVar[bool] = False
     more: ClassVar[tuple[float, ...]] = (-1.5, -1.0)
 
     def starts(self) -> tuple[Array, ...]:
         """Around any reference at first, which then begins to feel the patterns; then as there."""
-        n, seeds = self.nodes // 4, super().starts()
+        n, seeds = self.nodes // 4, self._relaxed()
         free = AnyReference(self.model, self.y, self.control, self.by)
         residual = lambda x: free.state(x, n).residual
         root = newton(residual, jnp.stack(free.starts()), tol=1e-6, limit=FAR)
@@ -76,6 +77,13 @@ class Constrained(Followed, AnyReference):
         felt = lax.fori_loop(0, 8, step, jnp.append(root.x, jnp.asarray(_WEAK)))
         fine = root.converged & jnp.all(jnp.isfinite(felt))
         return (lax.stop_gradient(jnp.where(fine, felt, seeds[0])), *seeds)
+
+    def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
+        return self.starts(), jnp.zeros((), bool)
+
+    @property
+    def shares(self) -> bool:
+        return False
 
     @property
     def _unit(self) -> Array:

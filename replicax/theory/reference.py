@@ -109,6 +109,8 @@ class AnyReference(Problem):
     largest_block: ClassVar[int] = 256
     accuracy: ClassVar[float] = 1e-9
     size: ClassVar[int] = 3
+    #: the determinant of the saddle is positive on stable branches
+    oriented: ClassVar[bool] = True
     #: where the coordinates of what else pulls at the reference start
     more: ClassVar[tuple[float, ...]] = ()
 

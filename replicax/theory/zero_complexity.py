@@ -122,6 +122,8 @@ class AtZeroComplexity(Followed):
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         """Beyond a fold in y the solutions of the family are unstable: a determinant has changed its sign."""
+        if not getattr(self.family, "oriented", False):
+            return self.family.inside(state, edge)
         problem, n = self.family.at_y(state.parts["y"]), self.nodes // 4
         jacobian = jax.jacfwd(lambda x: problem.state(x, n).residual)(state.parts["along"][:-1])
         return self.family.inside(state, edge) & (jnp.linalg.det(lax.stop_gradient(jacobian)) > 0)
