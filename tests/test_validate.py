@@ -69,6 +69,8 @@ def test_every_parameter_is_documented_and_its_default_allowed(name):
             assert meta["doc"], parameter
             if "choices" in meta:
                 assert meta["default"] in meta["choices"]
+            elif meta["default"] is None:
+                assert "not given" in meta["doc"]
             elif meta["numeric"]:
                 assert meta["low"] <= meta["default"] <= meta["high"]
 
