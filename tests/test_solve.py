@@ -372,8 +372,8 @@ class TestFunctional:
             "not available for symmetric-perceptron",
         ),
         (
-            lambda: rx.solve(rx.BinaryPerceptron(alpha=0.5), rx.OneRSB()),
-            "is not available for binary-perceptron",
+            lambda: rx.solve(rx.SymmetricPerceptron(alpha=0.5, kappa=1.0), rx.OneRSB()),
+            "is not available for symmetric-perceptron",
         ),
     ],
 )
