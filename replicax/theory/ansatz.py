@@ -252,9 +252,22 @@ class LocalEntropy(Ansatz):
         None, doc="margin of the reference, ensemble = constrained (default: that of the model)"
     )
 
+    centre: str | None = eqx.field(
+        default=None,
+        static=True,
+        metadata=dict(
+            choices=(None, "annealed", "quenched"),
+            numeric=False,
+            doc="replicas: number of clusters averaged over the instances (q0 = 0), or typical instances (q0 stationary); "
+            "default: recurrent networks annealed, perceptrons quenched",
+        ),
+    )
+
     def __check_init__(self) -> None:
         if (self.d is None) == (self.q1 is None):
             raise ValueError("d, q1: give exactly one of them")
+        if self.centre is not None and self.ensemble != "replicas":
+            raise ValueError(f"centre = {self.centre}: a property of ensemble = replicas")
         if self.kappa_ref is not None and self.ensemble != "constrained":
             raise ValueError(f"kappa_ref = {self.kappa_ref}: the margin of a reference with ensemble = constrained")
         for name, value, edge in (("q1", self.q1, (0.0, 1.0)), ("d", self.d, (0.5,))):
@@ -271,6 +284,11 @@ class LocalEntropy(Ansatz):
     @property
     def overlap(self) -> Number:
         return 1.0 - 2.0 * self.d if self.q1 is None else self.q1  # type: ignore[operator]
+
+    def require_quenched(self) -> None:
+        """For models whose q0 is always stationary."""
+        if self.centre == "annealed":
+            raise ValueError("centre = annealed: known for recurrent networks; q0 is stationary here")
 
     @property
     def scale(self) -> float:

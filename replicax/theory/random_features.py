@@ -255,6 +255,7 @@ def replica_symmetric(model: RandomFeatures, ansatz: RS) -> tuple[Problem, ...]:
 @poses(LocalEntropy, RandomFeatures)
 def replicas(model: RandomFeatures, ansatz: LocalEntropy) -> tuple[Problem, ...]:
     require(model, "alpha")
+    ansatz.require_quenched()
     if ansatz.ensemble != "replicas":
         raise ValueError(f"ensemble = {ansatz.ensemble!r}: known for random features: replicas")
     y = float("inf") if ansatz.y is INFINITE else jnp.ones(()) if ansatz.y is STAR else ansatz.y

@@ -19,6 +19,7 @@ from replicax.numerics.special import (
 from replicax.theory.ansatz import RS, LocalEntropy, evaluates, poses, require
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import Number, RecurrentNetwork
+from replicax.theory.quenched_centre import QuenchedCentre
 from replicax.vocabulary.levels import Level, Moments, tower
 from replicax.vocabulary.limits import INFINITE, STAR, is_concrete
 from replicax.vocabulary.recurrent import log_minus_log_weight, log_weight
@@ -347,11 +348,15 @@ def first_moment(model: RecurrentNetwork, ansatz: RS) -> tuple[Problem, ...]:
 
 @poses(LocalEntropy, RecurrentNetwork)
 def clusters(model: RecurrentNetwork, ansatz: LocalEntropy) -> tuple[Problem, ...]:
-    """y replicas at overlap q1, q0 = 0."""
+    """y replicas at overlap q1, q0 = 0; y = inf also around a quenched centre."""
     require(model, "J_D")
     if ansatz.ensemble != "replicas":
         raise ValueError(f"ensemble = {ansatz.ensemble!r}: the recurrent network has replicas only")
     model = count_only(model, "local entropies")
+    if ansatz.centre == "quenched":
+        if ansatz.y is not INFINITE or model.beta is not INFINITE:
+            raise ValueError("centre = quenched: known for y = inf and beta = inf")
+        return (QuenchedCentre(model, ansatz.overlap, ansatz.scale),)  # type: ignore[arg-type]
     if ansatz.y is INFINITE:
         return (ReplicaClusterLimit(model, ansatz.overlap, ansatz.scale),)  # type: ignore[arg-type]
     if ansatz.y is STAR:
@@ -361,11 +366,36 @@ def clusters(model: RecurrentNetwork, ansatz: LocalEntropy) -> tuple[Problem, ..
 
 
 @evaluates(LocalEntropy, RecurrentNetwork)
-def _cluster_functional(
-    model: RecurrentNetwork, ansatz: LocalEntropy, *, r1: Number, nodes: int = 192
-) -> Array:
-    """Phi(m = y, q1) of the recurrent network at a given conjugate r1 (finite y)."""
-    (problem,) = clusters(model, ansatz)
+def _cluster_functional(model: RecurrentNetwork, ansatz: LocalEntropy, **order: Number) -> Array:
+    """phi(r1), phi(q0, r0, r1) of y replicas of the recurrent network at overlap q1; phi(r0, Dr, delta) around a quenched centre."""
+    problem = clusters(model, ansatz)[0]
+    if isinstance(problem, QuenchedCentre):
+        return _around_centre(problem, **order)
     if not isinstance(problem, ReplicaCluster):
         raise ValueError("y: the functional of r1 exists for a finite number of replicas")
-    return problem.phi(State({}, jnp.zeros(0), dict(r1=jnp.asarray(r1, float))), nodes)
+    return _of_replicas(problem, **order)
+
+
+def _around_centre(
+    problem: QuenchedCentre, *, r0: Number, Dr: Number, delta: Number, nodes: int = 128
+) -> Array:
+    parts = {name: jnp.asarray(x, float) for name, x in dict(r0=r0, Dr=Dr, delta=delta).items()}
+    return problem.phi(State({}, jnp.zeros(0), parts), nodes)
+
+
+def _of_replicas(
+    problem: ReplicaCluster,
+    *,
+    r1: Number,
+    q0: Number | None = None,
+    r0: Number = 0.0,
+    nodes: int | None = None,
+) -> Array:
+    """Without q0: q0 = r0 = 0.  With it there are four integrals: 32 nodes know it to about 1e-6."""
+    r1 = jnp.asarray(r1, float)
+    if q0 is None:
+        return problem.phi(State({}, jnp.zeros(0), dict(r1=r1)), nodes or 192)
+    q0, r0, q1, m = (jnp.asarray(x, float) for x in (q0, r0, problem.q1, problem.m))
+    levels = (Level((r0, q0), 0.0), Level((r1 - r0, q1 - q0), m))
+    term = tower(problem.model.pair_field(1.0 - q1), levels, nodes or 32, value_only=True).value
+    return -0.5 * (m - 1.0) * q1 * r1 + 0.5 * m * q0 * r0 - 0.5 * r1 + term

@@ -206,6 +206,7 @@ class FreeBall(Problem):
 @poses(LocalEntropy, BinaryPerceptron)
 def replicas(model: Any, ansatz: LocalEntropy) -> tuple[Problem, ...]:
     require(model, "alpha")
+    ansatz.require_quenched()
     y = float("inf") if ansatz.y is INFINITE else jnp.ones(()) if ansatz.y is STAR else ansatz.y
     control = jnp.asarray(ansatz.overlap, float)
     if ansatz.ensemble == "replicas":
