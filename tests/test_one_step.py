@@ -23,6 +23,33 @@ def test_given_m_and_q1_are_replicas():
     assert one.phi == pytest.approx(float(rx.solve(model).phi), abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    "model, q1",
+    [(rx.RecurrentNetwork(J_D=0.1), 0.94), (rx.RandomFeatures(alpha=0.5, alpha_T=3.0, labels="random"), 0.9)],
+    ids=["recurrent-network", "random-features"],
+)
+def test_other_models(model, q1):
+    """Given m and q1 they are m replicas; at given q1 alone m has no complexity, changes its sign there, and phi is least."""
+    step = at(model, m=3.0, q1=q1)
+    replicas = rx.solve(model, rx.LocalEntropy(y=3.0, q1=q1))
+    assert step.m == 3 and step.phi == replicas.phi and step.S_I == replicas.S_I
+    star = at(model, q1=q1)
+    assert star.S_E == 0 and star.phi == star.S_I and star.m > 1
+    sides = at(model, q1=q1, m=float(star.m) * np.array([0.98, 1.0, 1.02]))
+    assert sides.S_E[0] > 0 > sides.S_E[2]
+    assert sides.S_E[1] == pytest.approx(0.0, abs=1e-8)
+    assert sides.phi[1] == pytest.approx(float(star.phi), abs=1e-11)
+    assert sides.phi[1] < min(sides.phi[0], sides.phi[2])
+
+
+def test_the_network_at_m_2_counts_pairs():
+    """2 phi(m=2) = (1/N) log E[pairs of fixed points at overlap q1]."""
+    model, d = rx.RecurrentNetwork(J_D=0.3), np.array([0.05, 0.3])
+    pairs = rx.solve(model, rx.Pair(d=d)).entropy + rx.solve(model).phi
+    np.testing.assert_allclose(2 * at(model, m=2.0, q1=1 - 2 * d).phi, pairs, rtol=0, atol=1e-12)
+    assert at(model, m=2.0, q1=0.9).table()["q1"] == 0.9
+
+
 def test_stationary_m_has_no_complexity():
     model = rx.BinaryPerceptron(alpha=0.7)
     star = at(model, q1=0.95)
