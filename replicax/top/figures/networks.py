@@ -94,7 +94,7 @@ def spreading(quick: bool = False) -> tuple[Any, Any]:
         right.plot(np.arange(steps + 1), limits[k].Q, f"C{k}-", lw=1)
         right.errorbar(np.arange(steps + 1), mean, error, fmt=f"C{k}o", ms=3, capsize=2)
     left.plot(q, q, "k:", lw=0.8)
-    left.set(xlabel="overlap before", ylabel="overlap after one step")
+    left.set(xlabel="overlap before", ylabel="overlap after one step", xticks=np.linspace(-1.0, 1.0, 5))
     left.legend()
     right.set(xlabel="parallel steps", ylabel="overlap of the copies", title=f"N = {N}")
     one = dict(units="1")
@@ -170,7 +170,10 @@ _SEARCHES = {
 
 @drawn("solvers")
 def searches(quick: bool = False) -> tuple[Any, Any]:
-    """Fraction of networks in which a fixed point is found within one budget of sweeps, against J_D and N, with binomial errors, +-1 couplings."""
+    """Fraction of networks in which a fixed point is found within one budget of sweeps, against J_D and N, with binomial errors, +-1 couplings.
+
+    Fields are then multiples of 1/sqrt(N) with steps of 2/sqrt(N): networks of one N have the same fixed points between two of the dotted lines.
+    """
     import xarray as xr
 
     sizes, samples, sweeps = ((40, 80), 8, 100) if quick else ((50, 100, 200), 40, 200)
@@ -181,17 +184,18 @@ def searches(quick: bool = False) -> tuple[Any, Any]:
         for search in _SEARCHES.values()
     ]
     variables = _measured(np.array(runs), "solved", ("algorithm", "N", "J_D"), "fraction solved")
-    drawing, panels = _axes(2)
-    step = 0.04 * (J[1] - J[0])
-    for axes, size in zip(panels, (0, -1)):
+    drawing, panels = _axes(len(sizes))
+    step = 0.06 * (J[1] - J[0])
+    for size, (N, axes) in enumerate(zip(sizes, panels)):
+        for lattice in np.arange(1.0, J[-1] * np.sqrt(N), 2.0) / np.sqrt(N):
+            axes.axvline(lattice, color="k", ls=":", lw=0.5)
         for k, name in enumerate(_SEARCHES):
             mean, error = (variables[v][1][k, size] for v in ("solved", "solved_err"))
-            axes.errorbar(J + step * (k - 3), mean, error, fmt="o-", ms=4, lw=1, capsize=2, label=name)
-        axes.set(
-            xlabel="self-coupling $J_D$", title=f"N = {sizes[size]}, {sweeps} sweeps", ylim=(-0.05, 1.05)
-        )
+            style = dict(fmt=f"C{k}{'osD^vPX'[k]}-", ms=3.5, lw=0.9, capsize=2, elinewidth=0.8)
+            axes.errorbar(J + step * (k - 3), mean, error, label=name, **style)
+        axes.set(xlabel="self-coupling $J_D$", title=f"N = {N}, {sweeps} sweeps", ylim=(-0.05, 1.05))
     panels[0].set(ylabel=f"fraction of {samples} networks")
-    panels[0].legend(fontsize=8)
+    drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     data = xr.Dataset(
         variables,
         coords=dict(
