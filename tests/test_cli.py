@@ -543,6 +543,14 @@ def test_validate(replicax):
     assert {row["N"] for row in rows if row["quantity"] == "phi"} == {7, 8}
 
 
+def test_validate_around_references(replicax):
+    call = ("validate", "binary-perceptron", "--ansatz", "pair", "d=.2", "alpha=.4", "N=10,8", "samples=100")
+    code, out, _ = replicax(*call, "--json")
+    rows = strict_json(out)
+    assert code == 0 and {row["quantity"] for row in rows} == {"first-moment", "entropy"}
+    assert {row["N"] for row in rows} == {10, 8}
+
+
 def test_a_failed_validation_has_status_3(replicax, monkeypatch):
     monkeypatch.setattr("replicax.top.cli._SIGMAS", 1e-3)
     assert replicax("validate", NETWORK, "J_D=0.5", "sizes=7,8", "samples=100")[0] == 3

@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 
 import replicax as rx
-from replicax.simulation import Statistic, enumerate_fixed_points, enumerate_perceptron, perceptron_instances
+from replicax.simulation import (
+    Statistic,
+    enumerate_fixed_points,
+    enumerate_neighbours,
+    enumerate_perceptron,
+    perceptron_instances,
+)
 from replicax.top import validate as room
 from replicax.top.finite_size import (
-    _controls,
+    controls,
     default_sizes,
     extrapolate,
     finite_parameters,
@@ -119,7 +125,7 @@ def test_not_inside_a_transformation():
 
 @pytest.mark.parametrize("patterns", ["gaussian", "pm1"])
 def test_control_variates_have_mean_zero(patterns):
-    x = _controls(perceptron_instances(N=7, alpha=5 / 7, samples=20000, key=1, patterns=patterns))
+    x = controls(perceptron_instances(N=7, alpha=5 / 7, samples=20000, key=1, patterns=patterns))
     error = x.std(0, ddof=1) / math.sqrt(len(x))
     assert np.all(np.abs(x.mean(0)) <= 4 * error)
     if patterns == "pm1":
@@ -258,7 +264,7 @@ def test_no_z_where_it_would_be_unfair():
     beyond = validate(
         B(alpha=0.7), N=12, samples=200
     )  # finite systems without solutions: conditioned averages
-    assert all(math.isnan(row.z) and "instances have solutions" in row.note for row in limits(beyond, "phi"))
+    assert all(math.isnan(row.z) and "have solutions" in row.note for row in limits(beyond, "phi"))
     one = validate(B(alpha=0.4), sizes=(10,), samples=50)
     assert math.isnan(limits(one, "phi")[0].z)
     pm1 = validate(R(J_D=0.3, eta=0.5, couplings="pm1"), sizes=(8,), samples=50)
@@ -317,3 +323,66 @@ def test_enumeration_points():
 def test_z_scores_are_fair_with_many_samples(model):
     found = validate(model, samples=6000, N=16, key=11)
     assert found.worst < 4, repr(found)
+
+
+# ------------------------------------------------------------------------------------ around references
+
+
+@pytest.mark.parametrize(
+    "model, ansatz",
+    [
+        (B(alpha=0.4), rx.FranzParisi(d=0.25)),
+        (B(alpha=0.3, kappa=0.1), rx.Pair(d=0.2)),
+        (S(alpha=0.5, kappa=0.5, constraint="u"), rx.Pair(d=0.3)),
+        (B(alpha=0.4), rx.LocalEntropy(d=0.2, y=2.0, ensemble="reference")),
+        pytest.param(
+            B(alpha=0.4),
+            rx.LocalEntropy(d=0.2, y=2.0, ensemble="constrained", kappa_ref=0.1),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_surroundings_agree(model, ansatz):
+    found = validate(model, ansatz, sizes=(15, 12, 10), samples=200, key=1)
+    assert found.worst < 4, repr(found)
+    moments = [row for row in found.rows if row.quantity == "first-moment"]
+    assert len(moments) == 3 and not all(math.isnan(row.z) for row in moments)
+    names = {row.quantity for row in found.rows} - {"first-moment"}
+    if isinstance(ansatz, rx.Pair):  # exact at every size
+        assert names == {"entropy"} and not any(row.extrapolated for row in found.rows)
+    else:
+        assert names == ({"entropy"} if isinstance(ansatz, rx.FranzParisi) else {"phi", "S_I", "S_E"})
+        assert all(not math.isnan(limits(found, name)[0].z) for name in names), repr(found)
+
+
+def test_another_distance_is_found_out(monkeypatch):
+    """The theory of a distance that is larger by 0.03."""
+    true = room.solve
+    monkeypatch.setattr(room, "solve", lambda m, a: true(m, dataclasses.replace(a, d=a.d + 0.03)))
+    assert validate(B(alpha=0.3), rx.Pair(d=0.2), sizes=(15, 10), samples=400).worst > 4
+
+
+def test_counts_at_one_number_of_flips():
+    """`flips` picks columns of the whole table."""
+    instances = perceptron_instances(N=9, alpha=0.4, samples=6)
+    whole, one = (enumerate_neighbours(instances, y=(2.0,), flips=f) for f in (None, (2,)))
+    for name in ("log_count", "seen", "pairs", "log_moments", "log_sphere"):
+        np.testing.assert_allclose(getattr(whole, name)[..., 2:3], getattr(one, name), rtol=1e-12)
+    np.testing.assert_array_equal(whole.references, one.references)
+
+
+@pytest.mark.parametrize(
+    "ansatz, options, words",
+    [
+        (rx.LocalEntropy(d=0.2, ensemble="reference"), {}, ["finite y"]),
+        (rx.LocalEntropy(d=0.2, y=2.0), {}, ["ensemble"]),
+        (rx.OneRSB(), {}, ["1rsb", "franz-parisi"]),
+        (rx.FranzParisi(d=0.02), dict(N=12), ["d = 0.02", "N = 12"]),
+        (rx.FranzParisi(d=0.2), dict(N=23), ["N", "23", "22"]),
+        (rx.FranzParisi(d=np.array([0.1, 0.2])), {}, ["d", "one number"]),
+    ],
+)
+def test_bad_surroundings(ansatz, options, words):
+    with pytest.raises(ValueError) as error:
+        validate(B(alpha=0.3), ansatz, **options)
+    assert all(word in str(error.value) for word in words), str(error.value)

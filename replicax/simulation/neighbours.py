@@ -25,13 +25,14 @@ MAX_N = 22
 
 
 class Neighbours(NamedTuple):
-    """Solutions at t = 0..N flips from the references of each instance; nan or -inf where there is none.
+    """Solutions at T numbers of flips t (0..N unless asked for others) from the references of each instance; nan or -inf where there is none.
 
-    log_count    (samples, N + 1): mean over the references with n_t > 0 of log n_t
-    seen         (samples, N + 1): fraction of the references with n_t > 0
-    pairs        (samples, N + 1): sum of n_t over the references
-    log_moments  (samples, len(y), N + 1): log sum of n_t^y over the references
+    log_count    (samples, T): mean over the references with n_t > 0 of log n_t
+    seen         (samples, T): fraction of the references with n_t > 0
+    pairs        (samples, T): sum of n_t over the references
+    log_moments  (samples, len(y), T): log sum of n_t^y over the references
     references   (samples,): their number
+    log_sphere   (T,): log of the number of weights at t flips
     """
 
     log_count: np.ndarray
@@ -39,13 +40,7 @@ class Neighbours(NamedTuple):
     pairs: np.ndarray
     log_moments: np.ndarray
     references: np.ndarray
-
-    @property
-    def log_sphere(self) -> np.ndarray:
-        """log of the number of weights at t = 0..N flips."""
-        N = self.pairs.shape[-1] - 1
-        t = np.arange(N + 1)
-        return gammaln(N + 1) - gammaln(t + 1) - gammaln(N - t + 1)
+    log_sphere: np.ndarray
 
 
 def enumerate_neighbours(
@@ -57,8 +52,9 @@ def enumerate_neighbours(
     y: tuple[float, ...] = (),
     constraint: str = "margin",
     strict: bool = False,
+    flips: tuple[int, ...] | None = None,
 ) -> Neighbours:
-    """Count the solutions at each distance from each reference, N <= 22.
+    """Count the solutions at each distance (flips: at these only) from each reference, N <= 22.
 
     Solutions have margin kappa. References are the weights of margin kappa_ref (default: kappa), or with
     any_reference all 2^N of them. y > 0: powers whose sums over the references are wanted.
@@ -66,9 +62,11 @@ def enumerate_neighbours(
     N = integer("N", instances.N, 1, MAX_N)
     T = threshold(constraint, kappa, N, instances.scale, strict)
     T_ref = threshold(constraint, kappa if kappa_ref is None else kappa_ref, N, instances.scale, strict)
-    powers, polynomials = jnp.asarray(y, float), jnp.asarray(_krawtchouk(N))
+    t = np.arange(N + 1) if flips is None else np.asarray([integer("flips", f, 0, N) for f in flips])
+    powers, polynomials = jnp.asarray(y, float), jnp.asarray(_krawtchouk(N)[t])
     count = lambda x: _count(x, T, T_ref, powers, polynomials, constraint, any_reference)
-    return Neighbours(*in_blocks(count, (instances.patterns,), max(1, 2**18 >> N)))
+    log_sphere = gammaln(N + 1) - gammaln(t + 1) - gammaln(N - t + 1)
+    return Neighbours(*in_blocks(count, (instances.patterns,), max(1, 2**18 >> N)), log_sphere=log_sphere)
 
 
 def _krawtchouk(N: int) -> np.ndarray:

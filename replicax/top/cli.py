@@ -61,8 +61,8 @@ def _parser() -> argparse.ArgumentParser:
             new.add_argument("--json", action="store_true", help="print JSON")
         return new
 
-    def of_ansatz(new: Any) -> None:
-        new.add_argument("--ansatz", default="rs", metavar="ANSATZ", help=", ".join(registry.ansatze()))
+    def of_ansatz(new: Any, default: str | None = "rs") -> None:
+        new.add_argument("--ansatz", default=default, metavar="ANSATZ", help=", ".join(registry.ansatze()))
 
     def of_points(new: Any) -> None:
         new.add_argument("--points", metavar="IN.csv", help="a parameter point per row, named by its header")
@@ -84,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     new = command("simulate", _simulate, "simulate at finite size: N, samples, key, and the model's values")
     new.add_argument("--algorithm", required=True, metavar="ALGORITHM", help="see `replicax list`")
     of_points(new)
-    command("validate", _validate, "theory against simulation, with z-scores")
+    new = command("validate", _validate, "theory against simulation, with z-scores")
+    of_ansatz(new, default=None)
     new = command("figure", _figure, "draw a figure, or all", of_model=False, output=False)
     new.add_argument("name", metavar="NAME|all", help="see `replicax list`")
     new.add_argument("-o", "--output", metavar="DIR", default=".", help="folder to write to")
@@ -276,14 +277,18 @@ def _validate(args: argparse.Namespace) -> int:
 
     check_writable(args.output)
     model = registry.find_model(args.model)
+    ansatz = None if args.ansatz is None else registry.find_ansatz(args.ansatz, model)
     options = registry.validation_parameters(model, args.given.get("algorithm"))
-    sizes = args.given.pop("sizes", None)
-    known = registry.parameters(model) | options
+    of_ansatz = {} if ansatz is None else registry.parameters(ansatz)
+    several = "N" if "N" in args.given and len(spread("N", args.given["N"])) > 1 else "sizes"
+    sizes = args.given.pop(several, None)
+    known = of_ansatz | registry.parameters(model) | options
     values = _single(read_points(args.given, None, known, f"the validation of {args.model}"), "validate")
-    of_run, of_model = split(whole(values, known), options)
+    of_run, rest = split(whole(values, known), options)
     if sizes is not None:
         of_run["sizes"] = [int(options["N"].read(size)) for size in spread("sizes", sizes)]
-    found = validate(model(**of_model), **of_run)
+    of_model, chosen = split(rest, registry.parameters(model))
+    found = validate(model(**of_model), None if ansatz is None else ansatz(**chosen), **of_run)
     table = {name: np.asarray(x).tolist() for name, x in found.table().items()}
     return _finish(args, table, not found.worst > _SIGMAS)
 

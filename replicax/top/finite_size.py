@@ -116,12 +116,12 @@ def measure(
     if instances.teacher is not None:
         values["R"] = np.einsum("si,si->s", histograms.mean_weight(beta), instances.teacher) / N
     kept = np.isfinite(log_z)
-    controls = _controls(instances)[kept] if labels == "random" else np.zeros((int(kept.sum()), 0))
-    observables = {name: _regressed(x[kept], controls) for name, x in values.items()}
+    around = controls(instances)[kept] if labels == "random" else np.zeros((int(kept.sum()), 0))
+    observables = {name: regressed(x[kept], around) for name, x in values.items()}
     return Measured(N, observables, Statistic.from_samples(np.exp(log_z)), float(kept.mean()))
 
 
-def _controls(instances: PerceptronInstances) -> np.ndarray:
+def controls(instances: PerceptronInstances) -> np.ndarray:
     """Three functions of the patterns with mean zero (samples, 3), exact for Gaussian and +-1 patterns."""
     P, N = instances.P, instances.N
     x = instances.patterns / instances.scale
@@ -130,7 +130,7 @@ def _controls(instances: PerceptronInstances) -> np.ndarray:
     return np.stack([C.sum((1, 2)) - trace, trace - P, (C**2).sum((1, 2)) - squares - P * (P - 1) / N], 1)
 
 
-def _regressed(x: np.ndarray, controls: np.ndarray) -> Statistic:
+def regressed(x: np.ndarray, controls: np.ndarray) -> Statistic:
     """Mean of x at controls = 0, with the standard error of a linear regression."""
     n, used = controls.shape
     if n < used + 10:

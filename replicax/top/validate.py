@@ -5,7 +5,8 @@ Rows of finite N have a z-score only where the theory is exact at that N. The ot
 
     simulation = theory + r,    z = r / error(r);
 
-where P/N = alpha exactly, theory + r is the plain extrapolation of x_N.
+where P/N = alpha exactly, theory + r is the plain extrapolation of x_N. With an ansatz that asks for the
+surroundings of references (franz-parisi, pair, local-entropy) these are counted, see `neighbours`.
 """
 
 import dataclasses
@@ -18,7 +19,9 @@ import numpy as np
 from replicax.answers.solve import solve
 from replicax.answers.status import CODE, STATUSES
 from replicax.simulation import Statistic, number_of_patterns
+from replicax.simulation.neighbours import MAX_N
 from replicax.simulation.random_features import number_of_inputs
+from replicax.theory.ansatz import RS, Ansatz
 from replicax.theory.models import RandomFeatures, RecurrentNetwork
 from replicax.top.finite_size import (
     Measured,
@@ -30,6 +33,7 @@ from replicax.top.finite_size import (
     number_of_samples,
     seed_of,
 )
+from replicax.top.neighbours import flips, log_mean_pairs, measure_neighbours, question
 from replicax.top.runs import VALIDATING
 from replicax.top.runs import algorithms as all_algorithms
 from replicax.top.simulate import (
@@ -74,6 +78,7 @@ class Validation:
 
     model: Any
     rows: tuple[Row, ...]
+    ansatz: Ansatz | None = None
 
     def table(self) -> dict[str, np.ndarray]:
         """The columns quantity, theory, simulation, error, z, N, extrapolated."""
@@ -86,7 +91,8 @@ class Validation:
         return max(z, default=math.nan)
 
     def __repr__(self) -> str:
-        lines = [f"{self.model.name}: worst |z| = {self.worst:.2f}"]
+        name = self.model.name + ("" if self.ansatz is None else f", {self.ansatz.name}")
+        lines = [f"{name}: worst |z| = {self.worst:.2f}"]
         lines.append(f"  {'quantity':<12} {'N':>5} {'theory':>11} {'simulation':>16} {'z':>6}")
         for row in self.rows:
             value = repr(Statistic(row.simulation, row.error, 0))
@@ -99,8 +105,9 @@ class Validation:
 
 def validate(
     model: Any,
+    ansatz: Ansatz | type[Ansatz] | None = None,
     *,
-    N: int | None = None,
+    N: int | Sequence[int] | None = None,
     samples: int | None = None,
     key: Any = 0,
     sizes: Sequence[int] | None = None,
@@ -119,14 +126,27 @@ def validate(
                           phi-typical = (1/N) E log Z, extrapolated, where the theory is typical too
                           (beta = inf, eta = 0, no field, Gaussian couplings)
 
+    Of binary and symmetric perceptrons also the surroundings of references at distance d, counted exactly (N <= 22):
+
+    FranzParisi(d=..)     entropy, extrapolated
+    Pair(d=..)            entropy, exact at every N (patterns = pm1: extrapolated)
+    LocalEntropy(d=.., y=number, ensemble="reference" | "constrained")      phi, S_I, S_E, extrapolated
+                          from the sizes at which 99% have solutions
+    each                  first-moment: (1/N) log E[pairs], exact at every N
+
     N: the largest size enumerated; samples: the number of instances there, sqrt(2) times more for every
-    weight less. sizes: all of them instead. algorithm: only this one. options: patterns = gaussian | pm1,
-    strict, and sweeps, warmup, chains for the chains.
+    weight less. sizes (or several N): all of them instead. algorithm: only this one. options: patterns =
+    gaussian | pm1, strict, and sweeps, warmup, chains for the chains.
     """
+    if N is not None and np.ndim(N):
+        N, sizes = None, N  # type: ignore[assignment]
+    ansatz = ansatz() if isinstance(ansatz, type) else ansatz
     if algorithm is not None and algorithm not in VALIDATING:
         raise ValueError(
             f"algorithm = {algorithm!r} is not allowed: validate compares {', '.join(VALIDATING)}"
         )
+    around = ansatz is not None and not isinstance(ansatz, RS)
+    algorithm = "enumeration" if around else algorithm
     running = [name for name in VALIDATING if getattr(model, "name", "") in all_algorithms()[name].runs]
     first = algorithm or (running or VALIDATING)[0]
     find_run(model, first)
@@ -134,12 +154,17 @@ def validate(
     chains = "metropolis" in running and 0.0 < plain["beta"] <= MAX_BETA_METROPOLIS
     algorithms = [first, "metropolis"] if chains and not algorithm else [first]
     known = {name: dict(find_run(model, name).parameters) for name in algorithms}
+    if around:
+        known[first]["N"] = dict(known[first]["N"], high=MAX_N)
     given = {k: v for k, v in dict(N=N, samples=samples).items() if v is not None}
     for size in [given, *({"N": n} for n in np.ravel([] if sizes is None else sizes).tolist())]:
         check_options(size, known[algorithms[0]], "validate")
     check_options(options, {k: v for run in known.values() for k, v in run.items()}, f"validate {model.name}")
     chosen = {name: {k: v for k, v in options.items() if k in run} for name, run in known.items()}
     rows: list[Row] = []
+    if around:
+        rows += _surroundings(model, ansatz, plain, N, samples, key, sizes, chosen["enumeration"])
+        return Validation(model, tuple(rows), ansatz)
     if "regression" in algorithms:
         rows += _minima(model, plain, N, samples, key, sizes, chosen["regression"])
     if "enumeration" in algorithms:
@@ -171,6 +196,45 @@ def _perceptron(
         finite, limit = theory[name][:-1], float(theory[name][-1])
         rows += [_row(name, t, x, n, "") for t, x, n in zip(finite, seen, sizes)]
         rows.append(_limit(name, limit, finite, measured, seen, notes[-1], plain.get("beta", math.inf)))
+    return rows
+
+
+def _surroundings(
+    model: Any, ansatz: Any, plain: Any, N: Any, samples: Any, key: Any, sizes: Any, options: Any
+) -> list[Row]:
+    """Counts around references at three sizes, and the limit; theory of size N at P/N, kappa_N, t/N."""
+    ansatz.problems(model)
+    asked, patterns = question(ansatz, plain), options.get("patterns", "gaussian")
+    if sizes is None:
+        sizes = default_sizes(plain["alpha"], int(N or 17), patterns=patterns)
+    sizes, samples = _descending(sizes), 600 if samples is None else int(samples)
+    d = [flips(asked.d, n) / n for n in sizes] + [asked.d]
+    measured = [
+        measure_neighbours(asked, plain, n, number_of_samples(samples, n, sizes[0]), key, **options)
+        for n in sizes
+    ]
+    at = lambda margin: [finite_parameters(plain | dict(kappa=margin), n, **options) for n in sizes]
+    alpha, kappa = np.array([*at(plain["kappa"]), (plain["alpha"], plain["kappa"])]).T
+    moved = dict(d=np.array(d))
+    if hasattr(ansatz, "kappa_ref") and not asked.any_reference:
+        moved["kappa_ref"] = np.array([k for _, k in at(asked.kappa_ref)] + [asked.kappa_ref])
+    theory, notes = _theory(
+        dataclasses.replace(model, alpha=alpha, kappa=kappa), dataclasses.replace(ansatz, **moved)
+    )
+    rows = [_first_moment(log_mean_pairs(asked, plain, m.N, **options), m) for m in measured]
+    exact = asked.kind == "pair" and patterns == "gaussian"
+    for name in measured[0].observables:
+        seen, finite = [m.observables[name] for m in measured], theory[name][:-1]
+        rare = [row.note if exact else "" for row in rows[: len(sizes)]]
+        rows += [
+            _row(name, t, x, n, note, exact and not note) for t, x, n, note in zip(finite, seen, sizes, rare)
+        ]
+        if not exact:
+            fair = [i for i, m in enumerate(measured) if m.solved >= MIN_SOLVED]
+            used = fair if len(fair) > 1 else range(len(sizes))
+            pick = lambda x: [x[i] for i in used]
+            limit = float(theory[name][-1])
+            rows.append(_limit(name, limit, finite[list(used)], pick(measured), pick(seen), notes[-1]))
     return rows
 
 
@@ -243,8 +307,8 @@ def _theories(model: Any, points: Sequence[tuple[float, float]]) -> tuple[dict[s
     return _theory(dataclasses.replace(model, alpha=alpha, kappa=kappa))
 
 
-def _theory(models: Any) -> tuple[dict[str, np.ndarray], list[str]]:
-    solution = solve(models)
+def _theory(models: Any, ansatz: Any = None) -> tuple[dict[str, np.ndarray], list[str]]:
+    solution = solve(models) if ansatz is None else solve(models, ansatz)
     code = np.asarray(solution.code)
     table = {k: np.asarray(v, float) for k, v in solution.table().items() if k not in ("status", "branch")}
     return table, ["" if c == CODE["ok"] else f"theory: {STATUSES[c]}" for c in code]
@@ -271,7 +335,7 @@ def _limit(
     rest, error = extrapolate([m.N for m in measured], gap, errors, scale * b, scale * c)
     solved = min(m.solved for m in measured)
     if solved < MIN_SOLVED:
-        note = f"only {solved:.1%} of the instances have solutions: biased"
+        note = f"only {solved:.1%} have solutions: biased"
     elif math.isnan(rest):
         note = note or "no theory at the finite sizes"
     z = math.nan if note else _score(rest, error)
@@ -285,8 +349,10 @@ def _score(difference: float, error: float) -> float:
 
 
 def _first_moment(exact: float, measured: Measured) -> Row:
-    """(1/N) log E Z; no z-score where Z fluctuates so much that rare instances make its mean."""
+    """(1/N) log E Z; no z-score where Z fluctuates so much that rare instances make its mean, or that is not known."""
     x, N = measured.first_moment, measured.N
+    if math.isnan(exact):
+        return Row("first-moment", exact, math.nan, math.nan, math.nan, N, False, "not known for pm1")
     if not x.mean > 0.0:
         return Row("first-moment", exact, -math.inf, math.nan, math.nan, N, False, "no solutions seen")
     value = Statistic(math.log(x.mean) / N, x.error / x.mean / N, x.n)
