@@ -10,7 +10,9 @@ stationary point, q0 = q1 - delta/m, r1 = r0 + Dr/m, where all replicas share on
     phi = -(1/2) [q1 Dr + r0 delta + (1 - q1) r0] + E psi(sqrt(r0) z, sqrt(q1) t),          psi: `vocabulary.centres`,
 
 stationary where <(d_y F)^2> = q1, <(d_x F)^2> = r0 and <z d_y F> = sqrt(r0) (1 - q1 + delta).  It lies below the limit m -> inf at q0 = 0 and
-meets it for q1 -> 0 and for J_D >> sqrt(1 - q1), where r0 vanishes.  S_E = lim m (phi(m) - phi) is that of single centres,
+meets it for q1 -> 0 and for J_D >> sqrt(1 - q1), where r0 vanishes; below q1 = 1/2, roughly, also below S* (y = star).
+
+S_E = lim m (phi(m) - phi):
 
     S_E = -(1/2) E log det(1 - D F'') - (1/2) [Dr (1 - q1) + delta E d_x^2 psi],     D = diag(Dr, delta).
 """
