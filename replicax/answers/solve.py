@@ -256,7 +256,7 @@ def find_root(
     prepared: `problem.prepare` of the full rule, if it is known already.
     """
     fine = problem.nodes * refinement
-    coarse = max(1, fine // 4)
+    coarse = max(1, fine // problem.coarser)
     cold, hopeless = (problem.starts(), problem.absent(fine)) if prepared is None else prepared
     cold = jnp.stack(cold)
     starts = (

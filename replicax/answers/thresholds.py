@@ -135,6 +135,7 @@ class Augmented(eqx.Module):
     definition: Definition = eqx.field(static=True)
 
     nodes: ClassVar[int] = 128
+    coarser: ClassVar[int] = 4
 
     def value(self, x: Array) -> Array:
         return jnp.exp(x[-1]) if self.definition.positive else x[-1]

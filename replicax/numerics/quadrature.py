@@ -78,7 +78,14 @@ def gaussian_rule(
     if moving:  # a jump stays where it is, however wide its surroundings; far out it must not take the nodes away from the bulk
         w = [jnp.minimum(x, 1.0) for x in w]
         b, w = [*b, jnp.asarray(_BULK)], [*w, jnp.asarray(_WIDEST)]
+    elif not even:
+        w = _narrowest(b, w)
     return _panels(b, w, jnp.zeros_like(hi) if even else lo, hi, n, even)
+
+
+def _narrowest(bends, widths):
+    """Widths that also resolve narrower bends close by: where bends coincide each side of them belongs to one only."""
+    return [jnp.stack([w + jnp.abs(b - at) for b, w in zip(bends, widths)]).min(0) for at in bends]
 
 
 def _one_bend(bend, width, lo, hi, n, even) -> Rule:

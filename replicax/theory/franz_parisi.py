@@ -29,9 +29,11 @@ from replicax.theory.models import BinaryPerceptron, SphericalPerceptron, Symmet
 from replicax.theory.perceptron import TINY, Bipartite
 from replicax.vocabulary.levels import Level, Moments, Tilt, least_variance, tower
 
-#: added to both sides of the equation of v/alpha before their logarithms are compared: v vanishes where W is like any other typical
-#: configuration (p = q_t, equal margins), and there log v alone would never arrive
+#: v/alpha and lambda are e^x - _NOTHING of their coordinates x: both may vanish (v where W is like any other typical configuration, both
+#: where no constraint is felt), and there their logarithms would never arrive
 _NOTHING = 1e-4
+#: v/alpha where starts are looked for, how many of them are tried, and the nodes for that
+_SPREADS, _TRIED, _FEW = (0.0, 0.02, 0.1, 0.4, 1.5, 6.0, 25.0), 3, 32
 #: the entropy of a reference that is still taken to exist
 _EMPTY = -1e-9
 
@@ -48,6 +50,7 @@ class Around(Problem):
     even: bool = eqx.field(static=True)
 
     nodes: ClassVar[int] = 64
+    coarser: ClassVar[int] = 2
     largest_block: ClassVar[int] = 64
     failure: ClassVar[str] = "inner saddle lost"
     accuracy: ClassVar[float] = 1e-9
@@ -73,19 +76,37 @@ class Around(Problem):
         return lax.stop_gradient(newton(residual, jnp.stack(typical.starts()), tol=1e-8, limit=FAR).x)
 
     def starts(self) -> tuple[Array, ...]:
-        """A ball around the reference, more or less spread, then the map itself."""
-        ball = jnp.arctanh(jnp.clip(self.overlap, 0.0, 1.0 - 1e-12))
-        reference = self._reference(32)
-        seeds = []
-        for v, ratio in ((0.1, 0.7), (1.0, 1.0), (0.02, 0.3), (3.0, 0.5)):
-            own = (v,) if self.even else (v, ratio)
-            inner = jnp.append(jnp.log(jnp.asarray(own)), 0.8 * ball + 0.1)
-            seeds.append(jnp.concatenate([reference, inner]))
-        hold = reference.shape[0]
-        step = lambda _, y: y.at[hold:].add(-0.6 * self.state(y, 32).residual[hold:])
-        relaxed = jax.vmap(lambda x: lax.fori_loop(0, 12, step, x))(jnp.stack(seeds))
-        fine = jnp.all(jnp.isfinite(relaxed), axis=1)
-        return tuple(jnp.where(ok, y, x) for ok, y, x in zip(fine, relaxed, seeds))
+        """v on a grid, s from the distance, lambda from one step of the map; those first that the map moves least."""
+        reference = self._reference(_FEW)
+        typical = self.typical.state(reference, _FEW)
+        q_t, q_hat_t = typical.order["q"], typical.order["q_hat"]
+        alpha = jnp.asarray(self.model.weight, float)
+        ratio = jnp.zeros(()) if self.even else 0.5 * jnp.ones(())
+
+        def start(v: Array) -> tuple[Array, Array]:
+            s = self._distant(q_hat_t, q_t, alpha * v, ratio)
+            own = () if self.even else (jnp.log(ratio + _NOTHING),)
+            x = jnp.concatenate([reference, jnp.stack([jnp.log(v + _NOTHING), *own, s])])
+            residual = self.state(x, _FEW).residual
+            hold = reference.shape[0]
+            size = jnp.abs(residual[hold])
+            if not self.even:
+                x = x.at[hold + 1].add(-residual[hold + 1])
+            return x, jnp.where(jnp.isfinite(size), size, jnp.inf)
+
+        x, size = jax.vmap(start)(jnp.asarray(_SPREADS))
+        x = jnp.where(jnp.isfinite(x), x, 0.0)[jnp.argsort(size)]
+        return tuple(x[:_TRIED])
+
+    def _distant(self, q_hat_t, q_t, v, ratio) -> Array:
+        """The coordinate of s at which the site has its overlap with the reference (coarse)."""
+        ball = jnp.arctanh(jnp.clip(self.overlap, -1.0 + 1e-12, 1.0 - 1e-12))
+        wide = jnp.sqrt(1.0 + 0.5 * jnp.pi * v)
+        s = jnp.minimum(ball * wide, ball + v)
+        for _ in range(3):
+            site = self._site(q_hat_t, q_t, v, ratio, s, _FEW)
+            s = s + wide * (ball - 0.5 * (jnp.log1p(site["p"]) - jnp.log(site["far"])))
+        return s
 
     def state(self, x: Array, n: int) -> State:
         alpha, p = jnp.asarray(self.model.weight, float), self.overlap
@@ -93,8 +114,10 @@ class Around(Problem):
         reference = typical.state(x[: typical.size], n)
         site_t = reference.parts["site"]
         q_t, q_hat_t = reference.order["q"], reference.order["q_hat"]
-        v = alpha * jnp.exp(x[-2 if self.even else 1])
-        ratio, s = (jnp.zeros(()), x[1]) if self.even else (jnp.exp(x[2]), x[3])
+        above = lambda y: jnp.maximum(jnp.exp(y) - _NOTHING, 0.0)
+        inner = x[typical.size :]
+        v = alpha * above(inner[0])
+        ratio, s = (jnp.zeros(()), inner[1]) if self.even else (above(inner[1]), inner[2])
         site = self._site(q_hat_t, q_t, v, ratio, s, n)
         parts = dict(
             site=site,
@@ -108,13 +131,13 @@ class Around(Problem):
         )
         rule, score_t, out = self._factor(parts, n)
         mean = lambda values: jnp.sum(rule.weights * values)
-        v, ratio = site["v"], site["ratio"]
+        v, ratio, scale = site["v"], site["ratio"], site["scale"]
         asked = mean(out.gap[0][0] + (out.score[0] - ratio * score_t) ** 2)
         control = 0.5 * (jnp.log1p(site["p"]) - jnp.log(site["far"])) - 0.5 * (jnp.log1p(p) - jnp.log1p(-p))
-        residual = [jnp.log(v / alpha + _NOTHING) - jnp.log(asked + _NOTHING)]
+        residual = [inner[0] - jnp.log(asked / scale + _NOTHING)]
         if not self.even:
-            cross = alpha * mean(score_t * out.score[0])
-            residual.append(jnp.log(ratio) + jnp.log(q_hat_t + TINY) - jnp.log(cross + TINY))
+            cross = mean(score_t * out.score[0]) / (mean(score_t**2) + TINY)
+            residual.append(inner[1] - jnp.log(jnp.maximum(cross, 0.0) / jnp.sqrt(scale) + _NOTHING))
         residual = jnp.concatenate([reference.residual, jnp.stack([*residual, control])])
         t_hat = ratio * q_hat_t
         order = dict(q1=site["q1"], q1_hat=v + ratio * t_hat)
@@ -145,7 +168,7 @@ class Around(Problem):
         rest = mean(out.gap[0][0] + (m - beyond_t * jnp.tanh(x) - beyond_p * (1.0 - jnp.tanh(x))) ** 2)
         # tau = -1 is the mirror image: (tau - tanh x) there has weight 1 - tanh x at -x
         moments = dict(q1=q1, p=p, far=1.0 - p, t=t, complement=complement, rest=rest, value=mean(out.value))
-        return moments | dict(v=v, ratio=ratio, s=s)
+        return moments | dict(v=v, ratio=ratio, s=s, scale=1.0)
 
     def _factor(self, parts: dict[str, Any], n: int) -> tuple[Rule, Array, Moments]:
         """The rule in z0, the reference's score there, and the tower of the W at every z0."""
@@ -205,7 +228,7 @@ class Around(Problem):
         """slope = dS/dd = -2 dS/dp,  dS/dp = -p^ + alpha E[score of the reference along w times g]; replicon: of the reference."""
         alpha = jnp.asarray(self.model.weight, float)
         # the score of the reference is a narrow peak at small d: finer nodes than the rest needs
-        rule, _, out = self._factor(state.parts, 4 * n)
+        rule, _, out = self._factor(state.parts, 2 * n)
         slope = -2.0 * (alpha * jnp.sum(rule.weights * out.cross) - state.order["p_hat"])
         energy, entropy = (
             self.thermal(state, phi, n) if hasattr(self.model, "beta") else (jnp.zeros_like(phi), phi)
@@ -239,6 +262,10 @@ class AroundOnSphere(Around):
     def counts(self) -> bool:
         return False
 
+    def _distant(self, q_hat_t, q_t, v, ratio) -> Array:
+        p = self.overlap
+        return jnp.arcsinh(p * jnp.sqrt((1.0 + v) / (1.0 - p**2)))
+
     def _site(self, q_hat_t, q_t, v, ratio, s, n: int) -> dict[str, Array]:
         s = jnp.sinh(s)
         both = jnp.sqrt(q_t * q_hat_t)  # <x tau>
@@ -253,7 +280,7 @@ class AroundOnSphere(Around):
         far = 0.5 * (short**2 * (1.0 - q_t) + off**2 + (1.0 + v) * complement)
         value = 0.5 * multiplier * q1 - 0.5 * jnp.log(multiplier) + 0.5 * (along + v)
         moments = dict(q1=q1, p=p, far=far, t=t, complement=complement, rest=v * complement, value=value)
-        return moments | dict(v=v * multiplier, ratio=ratio * root, s=s * root)
+        return moments | dict(v=v * multiplier, ratio=ratio * root, s=s * root, scale=multiplier)
 
 
 def _around(model: Any, ansatz: FranzParisi) -> tuple[Problem, ...]:

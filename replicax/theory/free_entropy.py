@@ -53,6 +53,8 @@ class Problem(eqx.Module):
     largest_block: ClassVar[int] = 4096
     #: a point with a larger quadrature error (times 1 + |phi|) is solved again with finer rules
     accuracy: ClassVar[float] = 1e-10
+    #: roots are first looked for with so many times fewer nodes
+    coarser: ClassVar[int] = 4
     #: the status where no root is found
     failure: ClassVar[str] = "not converged"
     #: where no root is found it is looked for again with finer rules
