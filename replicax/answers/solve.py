@@ -18,7 +18,7 @@ from jax import Array
 from replicax.answers.status import CODE, branch_text, status_text
 from replicax.numerics.roots import Root, implicit_root, newton
 from replicax.theory.ansatz import RS, Ansatz
-from replicax.theory.free_entropy import Problem, seek
+from replicax.theory.free_entropy import Problem, Searched, seek
 from replicax.vocabulary.limits import is_concrete
 
 #: batches are padded to these sizes; longer ones are cut into the last
@@ -246,7 +246,7 @@ def _traced(kernel: Any, parameters: Any, coordinates: Any, axes: int) -> Any:
 
 
 def find_root(
-    problem: Problem,
+    problem: Searched,
     given: Array | None,
     refinement: int = 1,
     prepared: tuple[tuple[Array, ...], Array] | None = None,

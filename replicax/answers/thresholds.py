@@ -10,7 +10,7 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,7 +21,7 @@ from jax import Array
 from replicax.answers.solve import BLOCKS, batched, find_root, require_float64
 from replicax.answers.status import CODE, status_text
 from replicax.theory.ansatz import RS
-from replicax.theory.free_entropy import Problem, State
+from replicax.theory.free_entropy import Problem, Searched, State
 from replicax.theory.models import check_parameter
 from replicax.vocabulary.limits import INFINITE, number
 
@@ -123,7 +123,7 @@ class System(NamedTuple):
 AnyDefinition = Definition | Explicit | System
 
 
-class Augmented(eqx.Module):
+class Augmented(Searched):
     """The saddle of a model together with the threshold's condition; coordinates: those of the saddle, then the parameter.
 
     starts(), state(x, n), absent(n) as of a problem; value(x): the parameter; columns(x, n) and code(x, n): further results, and the
@@ -133,9 +133,6 @@ class Augmented(eqx.Module):
     model: Any
     options: Options
     definition: Definition = eqx.field(static=True)
-
-    nodes: ClassVar[int] = 128
-    coarser: ClassVar[int] = 4
 
     def value(self, x: Array) -> Array:
         return jnp.exp(x[-1]) if self.definition.positive else x[-1]

@@ -97,9 +97,11 @@ def _support(B: np.ndarray, lam: float, *, boxed: bool) -> tuple[np.ndarray, boo
         target = 0.1 * gap / (P * (2 if boxed else 1))
         theta = z / a + t / s
         rhs = -off + (target - a * z) / a - ((target - s * t) / s if boxed else 0.0)
-        inner = np.eye(r) + (B.T / theta) @ B
-        da = rhs / theta
-        da -= (B @ np.linalg.solve(inner, B.T @ da)) / theta
+        try:
+            da = rhs / theta
+            da -= (B @ np.linalg.solve(np.eye(r) + (B.T / theta) @ B, B.T @ da)) / theta
+        except np.linalg.LinAlgError:  # fewer than r margins are active, and their 1/theta hide the unit matrix
+            da = np.linalg.solve(np.diag(theta) + B @ B.T, rhs)
         dz = (target - a * z - z * da) / a
         dt = (target - s * t + t * da) / s if boxed else np.zeros(P)
         pairs = [(a, da), (z, dz), *(((s, -da), (t, dt)) if boxed else ())]

@@ -33,7 +33,7 @@ from replicax.vocabulary.levels import Level, Moments, Tilt, least_variance, tow
 #: where no constraint is felt), and there their logarithms would never arrive
 _NOTHING = 1e-4
 #: v/alpha where starts are looked for, how many of them are tried, and the nodes for that
-_SPREADS, _TRIED, _FEW = (0.0, 0.02, 0.1, 0.4, 1.5, 6.0, 25.0), 3, 32
+_SPREADS, _TRIED, _FEW = (0.0, 0.05, 0.4, 3.0, 25.0), 2, 32
 #: the entropy of a reference that is still taken to exist
 _EMPTY = -1e-9
 
@@ -87,12 +87,10 @@ class Around(Problem):
             s = self._distant(q_hat_t, q_t, alpha * v, ratio)
             own = () if self.even else (jnp.log(ratio + _NOTHING),)
             x = jnp.concatenate([reference, jnp.stack([jnp.log(v + _NOTHING), *own, s])])
-            residual = self.state(x, _FEW).residual
-            hold = reference.shape[0]
-            size = jnp.abs(residual[hold])
             if not self.even:
-                x = x.at[hold + 1].add(-residual[hold + 1])
-            return x, jnp.where(jnp.isfinite(size), size, jnp.inf)
+                x = x.at[-2].add(-self.state(x, _FEW).residual[-2])
+            worst = jnp.max(jnp.abs(self.state(x, _FEW).residual))
+            return x, jnp.where(jnp.isfinite(worst), worst, jnp.inf)
 
         x, size = jax.vmap(start)(jnp.asarray(_SPREADS))
         x = jnp.where(jnp.isfinite(x), x, 0.0)[jnp.argsort(size)]
@@ -152,9 +150,8 @@ class Around(Problem):
         if self.even:
             rule = Rule(jnp.zeros(1), jnp.full(1, jnp.sqrt(2 * jnp.pi)))
         else:
-            steep = jnp.maximum(root, 1e-10)
-            positions = (jnp.zeros(()), -s / (ratio * steep))
-            rule = gaussian_rule(positions, (1.0 / steep, 1.0 / (ratio * steep)), n)
+            steep, slant = jnp.maximum(root, 1e-10), jnp.maximum(ratio * root, 1e-10)
+            rule = gaussian_rule((jnp.zeros(()), -s / slant), (1.0 / steep, 1.0 / slant), n)
         x = root * rule.nodes
         weights = rule.weights * (1.0 + jnp.tanh(x))
         terminal = self.model.prior.terminal(jnp.zeros(()))
@@ -168,7 +165,7 @@ class Around(Problem):
         rest = mean(out.gap[0][0] + (m - beyond_t * jnp.tanh(x) - beyond_p * (1.0 - jnp.tanh(x))) ** 2)
         # tau = -1 is the mirror image: (tau - tanh x) there has weight 1 - tanh x at -x
         moments = dict(q1=q1, p=p, far=1.0 - p, t=t, complement=complement, rest=rest, value=mean(out.value))
-        return moments | dict(v=v, ratio=ratio, s=s, scale=1.0)
+        return moments | dict(v=v, ratio=ratio, s=s, scale=jnp.ones(()))
 
     def _factor(self, parts: dict[str, Any], n: int) -> tuple[Rule, Array, Moments]:
         """The rule in z0, the reference's score there, and the tower of the W at every z0."""

@@ -46,15 +46,25 @@ class State(NamedTuple):
     parts: dict[str, Any]
 
 
-class Problem(eqx.Module):
+class Searched(eqx.Module):
+    """What a root is searched in: starts(), state(x, n) with the residual at coordinates x and n nodes, absent(n)."""
+
+    #: nodes a bend of the full rule, and how many times fewer roots are first looked for with
+    nodes: ClassVar[int] = 128
+    coarser: ClassVar[int] = 4
+
+    def absent(self, n: int) -> Array:
+        """True where the map is known to have no root."""
+        return jnp.zeros((), bool)
+
+
+class Problem(Searched):
     """What the problems share: phi as the sum of its terms, and its partial derivatives in the parameters of the model."""
 
     #: points solved in one compiled batch, by the memory of their nodes
     largest_block: ClassVar[int] = 4096
     #: a point with a larger quadrature error (times 1 + |phi|) is solved again with finer rules
     accuracy: ClassVar[float] = 1e-10
-    #: roots are first looked for with so many times fewer nodes
-    coarser: ClassVar[int] = 4
     #: the status where no root is found
     failure: ClassVar[str] = "not converged"
     #: where no root is found it is looked for again with finer rules
@@ -100,9 +110,6 @@ class Problem(eqx.Module):
     def search(self, given: Array | None, refinement: int) -> Any:
         """A `Root` by a search of its own, if the problem has one: `largest_block` must be 1."""
         return None
-
-    def absent(self, n: int) -> Array:
-        return jnp.zeros((), bool)
 
     def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
         """`starts` and `absent`, for problems in which one search tells both; skip: neither is wanted."""

@@ -50,7 +50,6 @@ class FrozenPhase(Problem):
 
     model: BinaryPerceptron
 
-    nodes: ClassVar[int] = 128
     size: ClassVar[int] = 2
 
     @property

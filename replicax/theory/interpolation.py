@@ -64,7 +64,6 @@ class Couple(Problem):
     reference: Any
     gamma: Array
 
-    nodes: ClassVar[int] = 128
     largest_block: ClassVar[int] = 64
     size: ClassVar[int] = 3
 
@@ -167,7 +166,6 @@ class WithMaximumMargin(Problem):
 
     model: Any
 
-    nodes: ClassVar[int] = 128
     size: ClassVar[int] = 3
 
     @property

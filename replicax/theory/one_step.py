@@ -87,7 +87,6 @@ class Single(Problem):
     model: BinaryPerceptron
     m: Array
 
-    nodes: ClassVar[int] = 128
     size: ClassVar[int] = 1
 
     @property

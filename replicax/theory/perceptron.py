@@ -31,7 +31,6 @@ class Bipartite(Problem):
     ms: tuple
 
     #: nodes per bend for the solution; `solve` starts with half of them and checks with twice as many
-    nodes: ClassVar[int] = 128
 
     @property
     def labels(self) -> Labels | None:

@@ -32,7 +32,6 @@ class FirstMoment(Problem):
 
     model: RecurrentNetwork
 
-    nodes: ClassVar[int] = 128
     size: ClassVar[int] = 0
 
     def starts(self) -> tuple[Array, ...]:
@@ -64,7 +63,6 @@ class ReplicaCluster(Problem):
     #: d(q1)/d(control): the slope is the derivative in the control that the user gave (q1, or d = (1-q1)/2)
     scale: float = eqx.field(static=True, default=1.0)
 
-    nodes: ClassVar[int] = 128
     largest_block: ClassVar[int] = 64
     size: ClassVar[int] = 1
 
@@ -130,7 +128,6 @@ class ReplicaClusterStar(Problem):
     q1: Array
     scale: float = eqx.field(static=True, default=1.0)
 
-    nodes: ClassVar[int] = 128
     largest_block: ClassVar[int] = 64
     size: ClassVar[int] = 2
 

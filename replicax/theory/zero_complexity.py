@@ -33,7 +33,6 @@ class AtZeroComplexity(Followed):
     left: Array | float = 0.0
 
     #: S_E is a small difference: more than its family needs
-    nodes: ClassVar[int] = 128
     accuracy: ClassVar[float] = 1e-9
     retried: ClassVar[bool] = False
 

@@ -24,7 +24,7 @@ from replicax.answers.thresholds import Augmented, Definition, Options, System, 
 from replicax.numerics.roots import newton, solve_linear
 from replicax.theory.ansatz import FranzParisi, LocalEntropy
 from replicax.theory.franz_parisi import Around
-from replicax.theory.free_entropy import FAR, Problem, State
+from replicax.theory.free_entropy import FAR, Problem, Searched, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
 from replicax.theory.reference import AnyReference
 from replicax.theory.zero_complexity import AtZeroComplexity
@@ -34,7 +34,7 @@ from replicax.vocabulary.limits import INFINITE
 _PINCHES = ((1.015, 1.02, 15.0), (1.03, 0.8, 12.0), (1.0, 1.3, 20.0))
 
 
-class Inflection(eqx.Module):
+class Inflection(Searched):
     """Coordinates: those of the saddle, their derivatives along the curve, the control, log alpha.
 
     at(model, options, alpha, c): the problem; guesses(model, options) -> ((alpha, c), ..); report(problem, state, n): further results.
@@ -50,9 +50,6 @@ class Inflection(eqx.Module):
 
     def value(self, x: Array) -> Array:
         return jnp.exp(x[-1])
-
-    def absent(self, n: int) -> Array:
-        return jnp.zeros((), bool)
 
     def _split(self, x: Array) -> tuple[Array, Array, Array, Array]:
         size = (x.shape[0] - 2) // 2
@@ -106,20 +103,15 @@ class Inflection(eqx.Module):
         return problem.inside(state) & ~problem.missing(state, n)
 
 
-class Reconnection(eqx.Module):
+class Reconnection(Searched):
     """A stationary point of S_E at S_E = 0 on the surface of saddles over (d, q1); coordinates: those of `AnyReference` (whose equation of
     the control is left out), log y, the multipliers of its two equations, log alpha.
     """
 
     model: BinaryPerceptron
 
-    nodes: ClassVar[int] = 128
-
     def value(self, x: Array) -> Array:
         return jnp.exp(x[-1])
-
-    def absent(self, n: int) -> Array:
-        return jnp.zeros((), bool)
 
     def _surface(self, alpha: Array, S: Array | float = 0.0) -> AtZeroComplexity:
         return AtZeroComplexity(AnyReference(_with(self.model, alpha), jnp.ones(()), jnp.asarray(S), "S"))

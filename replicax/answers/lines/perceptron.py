@@ -1,7 +1,7 @@
 """Thresholds of perceptrons within replica symmetry: capacity, kappa-max, freezing, de Almeida-Thouless."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,7 +15,7 @@ from replicax.answers.thresholds import Definition, Explicit, Options, System, d
 from replicax.numerics.brackets import bracketed_root
 from replicax.numerics.special import inverse_H, log_H
 from replicax.theory.ansatz import RS
-from replicax.theory.free_entropy import Problem, State
+from replicax.theory.free_entropy import Problem, Searched, State
 from replicax.theory.frozen import FREEZING_FACTORS, annealed_freezing
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron, SymmetricPerceptron
 from replicax.theory.stability import breaking_point
@@ -117,7 +117,7 @@ def _stable_to_capacity(model: SphericalPerceptron, options: Options, n: int) ->
 # ---------------------------------------------------------------- thresholds without a saddle
 
 
-class LargestMargin(eqx.Module):
+class LargestMargin(Searched):
     """Where q -> 1 on the sphere, in alpha or in kappa, from the jamming limit: the squared hinge l = (kappa - h)_+^2/2 of the fields h, under the
     tilt of the labels,
 
@@ -128,8 +128,6 @@ class LargestMargin(eqx.Module):
 
     model: SphericalPerceptron
     solves: str = eqx.field(static=True)
-
-    nodes: ClassVar[int] = 128
 
     @property
     def taught(self) -> bool:

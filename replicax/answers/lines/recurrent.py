@@ -1,6 +1,6 @@
 """Thresholds of recurrent networks: isolation, dense regions, the code of fixed points, attractors, stable aligned states."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,7 +15,7 @@ from replicax.numerics.quadrature import gaussian_rule
 from replicax.numerics.roots import newton
 from replicax.numerics.special import H, binary_entropy, log_H
 from replicax.theory.ansatz import Pair
-from replicax.theory.free_entropy import FAR, State
+from replicax.theory.free_entropy import FAR, Searched, State
 from replicax.theory.models import RateNetwork, RecurrentNetwork
 from replicax.theory.rate_network import aligned_edge
 from replicax.theory.recurrent import ReplicaCluster, ReplicaClusterStar
@@ -42,7 +42,7 @@ def isolation(model: Any, options: Options, n: int, lowest: float = 1e-14):
     return jnp.exp(root.value), {}, root.residual, root.converged & jnp.any(positive)
 
 
-class DenseOnset(eqx.Module):
+class DenseOnset(Searched):
     r"""Where S*(d), the entropy of clusters without complexity, changes its shape: a bordered system in derivatives along the curve.
 
     S* = Phi(r1, m; d, J_D) is stationary in r1 and m.  With y = (log r1, log m), c = log d and y(c + e) = y + u e + w e^2/2,
@@ -59,13 +59,8 @@ class DenseOnset(eqx.Module):
     order: int = eqx.field(static=True)
     guess: tuple[float, float, float] = eqx.field(static=True)  # J_D, d, m
 
-    nodes: ClassVar[int] = 128
-
     def value(self, x: Array) -> Array:
         return jnp.exp(x[-1])
-
-    def absent(self, n: int) -> Array:
-        return jnp.zeros((), bool)
 
     def _cluster(self, log_m: Array, c: Array, log_J: Array) -> ReplicaCluster:
         model = eqx.tree_at(lambda m: m.J_D, self.model, jnp.exp(log_J), is_leaf=lambda x: x is None)

@@ -17,7 +17,7 @@ from jax import Array, lax
 from replicax.answers.status import CODE
 from replicax.answers.thresholds import System, define
 from replicax.numerics.roots import newton
-from replicax.theory.free_entropy import State
+from replicax.theory.free_entropy import Searched, State
 from replicax.theory.models import BinaryPerceptron
 from replicax.theory.perceptron import Bipartite, Informed
 
@@ -45,20 +45,15 @@ class Curve(NamedTuple):
         return jnp.any(falls), top, jnp.argmin(jnp.where(behind, self.alpha[:-1], jnp.inf))
 
 
-class _Line(eqx.Module):
+class _Line(Searched):
     """What the three have in common; the last coordinate but that of a margin is log alpha."""
 
     model: BinaryPerceptron
     curve: Curve
 
-    nodes: ClassVar[int] = 128
-
     @property
     def margin(self) -> Array:
         return jnp.asarray(self.model.kappa, float)
-
-    def absent(self, n: int) -> Array:
-        return jnp.zeros((), bool)
 
     def code(self, x: Array, n: int) -> Array:
         return jnp.asarray(CODE["ok"])
