@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import replicax as rx
+from replicax.numerics.special import binary_entropy
 
 #: (alpha, d, kappa_ref) at kappa = 0: S, q1, t (independent program; uniform grids, Anderson iteration)
 BINARY = {
@@ -96,3 +97,17 @@ def test_bad_arguments():
         rx.FranzParisi(d=0.6)
     with pytest.raises(ValueError, match="not available for random-features"):
         rx.solve(rx.RandomFeatures(alpha=0.5, alpha_D=1.0), rx.FranzParisi(d=0.1))
+
+
+def test_small_distances_from_a_cold_start():
+    """From d = 1e-4: next to a reference of larger margin every configuration counts (S = h(d), v and lambda vanish); next to one of the
+    same margin the saddle exists down to where q1 -> 1, and a few Newton steps lead there.
+    """
+    d = np.array([1e-4, 1e-3, 1e-2, 0.1])
+    wide = rx.solve(rx.BinaryPerceptron(alpha=0.2), rx.FranzParisi(d=d, kappa_ref=1.0))
+    assert np.all(wide.converged) and np.max(wide.steps) <= 16
+    np.testing.assert_allclose(wide.entropy[:2], binary_entropy(d[:2]), rtol=1e-12)
+    assert np.all(wide.entropy <= binary_entropy(d) * (1 + 1e-12))
+    near = rx.solve(rx.BinaryPerceptron(alpha=[0.1, 0.1, 0.5, 0.5]), rx.FranzParisi(d=[1e-4, 0.4, 1e-3, 1e-4]))
+    assert list(near.status) == ["ok", "ok", "negative entropy", "inner saddle lost"]
+    assert np.max(near.steps[:3]) <= 16 and np.isnan(near.entropy[3])

@@ -215,6 +215,16 @@ def test_two_bends_need_panels():
     assert abs(average(shared) / average(fine) - 1) > 1e-7
 
 
+@pytest.mark.parametrize("apart", [0.0, 1e-3, 0.05, -0.3])
+def test_coinciding_bends_are_both_resolved(apart):
+    """A Gaussian of width 0.004 in z next to a bend of width 0.1: its average is a Gaussian density."""
+    width, b = 4e-3, 0.3
+    rule = gaussian_rule((b, b + apart), (width, 0.1), 128)
+    peak = lambda z: jnp.exp(-0.5 * ((z - b) / width) ** 2) / (width * jnp.sqrt(2 * jnp.pi))
+    exact = np.exp(-0.5 * b**2 / (1 + width**2)) / np.sqrt(2 * np.pi * (1 + width**2))
+    np.testing.assert_allclose(jnp.sum(rule.weights * peak(rule.nodes)), exact, rtol=1e-10)
+
+
 @pytest.mark.parametrize("a", [-2.5, -0.3, 0.0, 1.7, 4.0])
 def test_jumps(a):
     """Steps and ramps at a: panels end there, and the derivative is that of the moving panels (Leibniz)."""
