@@ -27,10 +27,10 @@ def test_values_and_exchange():
 def test_derivatives():
     model = rx.BinaryPerceptron(alpha=0.6, kappa=0.1)
     at = lambda d, y: rx.solve(model, around(d=d, y=y, kappa_ref=0.05))
-    y, d = 6.0 + np.array([0.0, -1e-4, 1e-4]), 0.05 + np.array([-1e-5, 1e-5])
+    y, d = 6.0 + np.array([0.0, -1e-4, 1e-4]), 0.05 + np.array([-3e-5, 3e-5])
     here, beside = at(0.05, y), at(d, 6.0)
     assert abs((y[2] * here.phi[2] - y[1] * here.phi[1]) / 2e-4 - here.S_I[0]) < 1e-7
-    assert abs(np.diff(beside.phi)[0] / 2e-5 - here.slope[0]) < 1e-6
+    assert abs(np.diff(beside.phi)[0] / 6e-5 - here.slope[0]) < 1e-6
 
 
 @pytest.mark.slow
@@ -53,6 +53,29 @@ def test_many_replicas():
     assert abs(many.S_I[1] - limit.S_I) < 0.3 * abs(many.S_I[0] - limit.S_I) < 3e-5
     free = rx.solve(model, rx.LocalEntropy(ensemble="reference", d=0.2))
     assert 0 < free.phi - limit.phi < 1e-5 and limit.S_E == -np.inf
+
+
+@pytest.mark.slow
+def test_many_replicas_around_references_that_feel_no_pattern():
+    """y = inf where the references of many replicas satisfy the patterns anyway: phi(y) = phi(inf) + (a - b log y)/y at three y."""
+    model, point = rx.BinaryPerceptron(alpha=0.312, kappa=-0.222), dict(d=0.136, kappa_ref=-0.002)
+    limit, y = rx.solve(model, around(**point)), np.array([800.0, 1600.0, 6400.0])
+    phi = np.asarray(rx.solve(model, around(**point, y=y)).phi)
+    design = np.stack([np.ones(3), 1 / y, np.log(y) / y], axis=1)
+    assert limit.converged and abs(np.linalg.solve(design, phi)[0] - limit.phi) < 3e-6
+    free = rx.solve(model, rx.LocalEntropy(ensemble="reference", d=0.136))
+    assert abs(free.phi - limit.phi) < 1e-9
+
+
+@pytest.mark.slow
+def test_references_that_see_typical_solutions():
+    """y = inf far away: phi = phi_RS, and the number of references is finite: phi_RS(kappa_ref) at most, next to the overlap of typical solutions."""
+    model, kappa_ref = rx.BinaryPerceptron(alpha=0.4), np.array([0.0, 0.0, 0.3])
+    typical = rx.solve(rx.BinaryPerceptron(alpha=0.4, kappa=np.array([0.0, 0.3])))
+    limit = rx.solve(model, around(d=np.array([0.3675, 0.33, 0.33]), kappa_ref=kappa_ref))
+    assert np.max(np.abs(limit.phi - typical.phi[0])) < 1e-12
+    assert 0 < typical.phi[0] - limit.S_E[0] < 1e-3  # d = 0.37208 would be that of typical solutions
+    assert np.all(limit.S_E[1:] < np.asarray(typical.phi)) and np.all(limit.S_E[1:] > 0)
 
 
 @pytest.mark.slow

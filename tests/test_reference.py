@@ -47,6 +47,16 @@ def test_single_solutions():
 
 
 @pytest.mark.slow
+def test_the_saddle_of_larger_phi():
+    """alpha = 0.775, d = 0.05 (specification, trap 5): q1 = .937, phi = .02967 at y = 15; at y = 20 another saddle with q1 = .873 has phi = .02837
+    only.
+    """
+    solution = rx.solve(rx.BinaryPerceptron(alpha=0.775), around(d=0.05, y=np.array([15.0, 20.0])))
+    assert np.all(solution.converged) and np.all(np.abs(solution.order.q1 - np.array([0.937, 0.942])) < 1e-3)
+    assert abs(solution.phi[0] - 0.02967) < 1e-5 and solution.phi[1] > 0.02837 + 1e-3
+
+
+@pytest.mark.slow
 def test_without_patterns_it_is_the_ball():
     d = np.array([0.05, 0.3])
     for y in (4.0, np.inf):

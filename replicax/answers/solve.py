@@ -276,7 +276,9 @@ def find_root(
         last = jnp.stack([jnp.where(root.converged, root.x, starts[0]), starts[0]])
         again = jnp.where(root.converged, 2, jnp.where(hopeless, 0, 1))
         steps = jnp.where(root.converged, 40, 12)
-        final = newton(lambda x: residual(x, fine), last, tries=again, max_steps=steps)
+        final = newton(
+            lambda x: residual(x, fine), last, tol=problem.tolerance, tries=again, max_steps=steps
+        )
         return final._replace(steps=root.steps + final.steps)
 
     return implicit_root(lambda x: residual(x, fine), solver, starts[0])

@@ -6,7 +6,9 @@ r"""y solutions around a reference that satisfies the patterns itself, at its ow
 
 Q: overlap of two references, s0: of a reference with the W of another one.  With b the score of this H, g that of a W:
 Q^ = alpha E<b>^2, s^ = alpha E<g><b>, and S^ - s^ is the field that gives the control.  y -> 0: Franz-Parisi.  y -> inf: 1 - Q, S - s0 ~ 1/y,
-and Q^ ~ y^2, s^ ~ y; a violated reference costs y (gap)^2/2 (1 - Q - r^2).
+and Q^ ~ y^2, s^ ~ y; a violated reference costs y (gap)^2/2 (1 - Q - r^2).  There S_E = -inf (every violated reference loses log(y)/2), and the
+patterns may pull at the reference so little (spread, ratio -> 0) that phi is that of any reference.  At distances where references see
+typical solutions S^ - s^ = c/y instead, phi = phi_RS and S_E is finite (`DisplacedSolution`).
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -16,20 +18,28 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from replicax.numerics.quadrature import RANGE, gaussian_rule
+from replicax.numerics.quadrature import RANGE, Rule, gaussian_rule, unit_panels
 from replicax.numerics.roots import newton
 from replicax.numerics.special import H, log_2cosh
 from replicax.theory.free_entropy import FAR, Followed, State
-from replicax.theory.perceptron import TINY
-from replicax.theory.reference import AnyReference, Asked, Sides
+from replicax.theory.perceptron import TINY, Bipartite
+from replicax.theory.reference import AnyReference, Asked, Displaced, Sides
 from replicax.vocabulary.levels import Level, Terminal, peak, tower
 
 #: added to a variance that vanishes at y = 1, where its square root has no derivative
 _NO_SPREAD = 1e-13
 #: added to both sides of the equation of that variance before their logarithms are compared
-_NOTHING = 1e-4
+_LITTLE = 1e-4
+#: y = inf: added to what the patterns ask of the reference before logarithms are taken: it may feel none of them
+_NOTHING = 1e-13
+#: a reference that is nearly one with the barycentre of the W around it turns at its margin over less than this part of the peak
+_SHARP = 0.25
+#: in units of what is undecided, where a reference is no longer in doubt
+_DECIDED = 8.0
 #: coordinates of a pull that is hardly felt
 _WEAK = (-4.0, -4.0)
+#: fewer replicas than this are reached from so many
+_FEW = 0.5
 #: three nested integrals with so many times the square root of n nodes each
 _THIN = 6.0
 #: where the Gaussian of the second one ends (4e-14 outside)
@@ -63,20 +73,36 @@ class Constrained(Followed, AnyReference):
     reference: Any = None
 
     largest_block: ClassVar[int] = 1
+    #: where a reference hardly differs from the barycentre of the W around it, what is left of them is a small difference
+    tolerance: ClassVar[float] = 1e-9
     size: ClassVar[int] = 5
     oriented: ClassVar[bool] = False
     more: ClassVar[tuple[float, ...]] = (-1.5, -1.0)
 
     def starts(self) -> tuple[Array, ...]:
-        """Around any reference at first, which then begins to feel the patterns; then as there."""
-        n, seeds = self.nodes // 4, self._relaxed()
+        """Around any reference at first, which then begins to feel the patterns; then as there.  Few replicas: from a moderate number of them."""
+        seeds = self._relaxed()
+        if self.frozen:
+            first = self._felt(seeds)
+        else:
+            y = jnp.maximum(jnp.asarray(self.y, float), _FEW)
+            easy = self.at_y(y)
+            residual = lambda x: easy.state(x, self.nodes // 4).residual
+            few = self.y < y
+            root = newton(residual, easy._felt(seeds)[None], tol=1e-4, limit=FAR, tries=jnp.where(few, 1, 0))
+            less = jnp.log((1.0 + y) / (1.0 + self.y))
+            first = root.x + jnp.stack([0.0 * y, jnp.log(self.y / y), 0.0 * y, 2.0 * less, less])
+            first = jnp.where(few & ~root.converged, seeds[0], first)
+        return (lax.stop_gradient(first), *seeds)
+
+    def _felt(self, seeds: tuple[Array, ...]) -> Array:
+        n = self.nodes // 4
         free = AnyReference(self.model, self.y, self.control, self.by)
         residual = lambda x: free.state(x, n).residual
         root = newton(residual, jnp.stack(free.starts()), tol=1e-6, limit=FAR)
         step = lambda _, x: x.at[3:].add(-0.6 * self.state(x, n).residual[3:])
         felt = lax.fori_loop(0, 8, step, jnp.append(root.x, jnp.asarray(_WEAK)))
-        fine = root.converged & jnp.all(jnp.isfinite(felt))
-        return (lax.stop_gradient(jnp.where(fine, felt, seeds[0])), *seeds)
+        return jnp.where(root.converged & jnp.all(jnp.isfinite(felt)), felt, seeds[0])
 
     def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
         return self.starts(), jnp.zeros((), bool)
@@ -94,8 +120,10 @@ class Constrained(Followed, AnyReference):
         return Pull(self._unit * jnp.exp(x[4]), self._unit**2 * alpha * jnp.exp(x[3]))
 
     def _pulled(self, x: Array, pull: Pull, asked: Asked) -> tuple[Array, ...]:
-        spread = jnp.log(jnp.exp(x[3]) + _NOTHING) - jnp.log(asked.own / self._unit**2 + _NOTHING)
-        return (spread, jnp.log(pull.ratio) + x[0] - jnp.log(asked.cross + TINY))
+        ratio, own = asked.cross / (jnp.exp(x[0]) * self._unit), asked.own / self._unit**2
+        if self.frozen:
+            return (x[3] - jnp.log(own + _NOTHING), x[4] - jnp.log(ratio + _NOTHING))
+        return (jnp.log(jnp.exp(x[3]) + _LITTLE) - jnp.log(own + _LITTLE), x[4] - jnp.log(ratio + TINY))
 
     def _of_references(self, parts: dict[str, Any]) -> dict[str, Array]:
         site, pull, outer = parts["site"], parts["pull"], parts["outer"]
@@ -111,6 +139,21 @@ class Constrained(Followed, AnyReference):
             t_hat=cross,
             S_hat=parts["field"] + cross,
         )
+
+    def _outside(self, steep: Array, inner: Array, field: Array, pull: Pull, n: int) -> Rule:
+        """At y = inf W~ changes its mind over what its own field leaves undecided, however narrow; the W jump where theirs changes its sign."""
+        if not self.frozen:
+            return super()._outside(steep, inner, field, pull, n)
+        level = (Level((inner,), float("inf")),)
+        tilt = tower(self.model.prior.terminal(jnp.zeros(())), level, n, (field,)).score[0] + pull.ratio
+        undecided = jnp.sqrt(pull.spread + _NO_SPREAD) / (steep * jnp.maximum(jnp.abs(tilt), TINY))
+        jump, smooth = jnp.abs(field) / steep, jnp.minimum(1.0, 1.0 / steep)
+        cut = lax.stop_gradient(jnp.minimum(_DECIDED * undecided, 0.5 * jump))
+        s, ds = unit_panels(max(1, n // 32))
+        near = Rule(cut * s, 2.0 * cut * ds)
+        width = jnp.where(_DECIDED * undecided < 0.5 * jump, smooth, jnp.minimum(smooth, undecided))
+        far = gaussian_rule((cut, jump), (lax.stop_gradient(width), smooth), n, lower=cut, moving=True)
+        return Rule(jnp.append(near.nodes, far.nodes), jnp.append(near.jacobian, 2.0 * far.jacobian))
 
     def _sides(self, lean: Array, pull: Pull, n: int) -> Sides:
         """Averages over an independent field of variance y^2 `spread`."""
@@ -158,7 +201,18 @@ class Constrained(Followed, AnyReference):
         h = h[:, None] * jnp.ones_like(h_planted)
         both = _Both(own, planted, y, h, h_planted, site["r"])
         centre, width = peak(lambda u: tower(both, (), n, (u,)), jnp.zeros_like(h), wide * jnp.ones_like(h), 1.0)
-        third = gaussian_rule((centre,), (width,), nodes, lower=centre - RANGE, upper=centre + RANGE)
+        along = wide * (jnp.abs(site["r"]) + TINY)
+        wall = self.reference.factor.bends(site["narrow"], 0.0)
+        ends = dict(lower=centre - RANGE, upper=centre + RANGE)
+        two = gaussian_rule(
+            (centre, *(jnp.sign(site["r"]) * (b - h_planted) / along for b in wall.positions)),
+            (width, *(w / along * jnp.ones_like(h) for w in wall.widths)),
+            nodes,
+            **ends,
+        )
+        one = gaussian_rule((centre,), (width,), two.nodes.shape[-1], **ends)
+        sharp = jnp.stack([w / along for w in wall.widths]).min() < _SHARP * width[..., None]
+        third = Rule(*(jnp.where(sharp, a, b) for a, b in zip(two, one)))
         u = wide * third.nodes
         near, far = h[..., None] + u, h_planted[..., None] + site["r"] * u
         one = lambda f, at: jax.jvp(f, (at,), (jnp.ones_like(at),))
@@ -218,7 +272,7 @@ class Constrained(Followed, AnyReference):
         )
 
     def _fluctuation(self, state: State) -> Array:
-        """Every violated reference loses log(y)/2."""
+        """Every violated reference would lose log(y)/2."""
         return jnp.full_like(state.order["S"], -jnp.inf)
 
 
@@ -228,3 +282,85 @@ def _narrowest(positions: tuple, widths: tuple) -> tuple[tuple, tuple]:
     which = jnp.argmin(widths_, 0)[None]
     pick = lambda a: jnp.take_along_axis(a, which, 0)[0]
     return (pick(jnp.stack(positions)),), (pick(widths_),)
+
+
+class DisplacedSolution(Displaced):
+    r"""`Displaced` where the reference satisfies the patterns: phi = phi_RS, and references with overlap S with the magnetisations t = tanh(h),
+
+        S_E = -(1/2) Q^ (1-Q) - s^ rho - c S + E log 2cosh(s^ h/q^ + sqrt(Q^ - s^^2/q^) z' + c t)
+              + alpha E log H((kappa~ - (S/q) h_mu - sqrt(Q - S^2/q) z' - rho psi'(h_mu))/sqrt(1-Q)),
+
+    stationary in all but S; rho: the reaction of the patterns to c.  c = 0: typical solutions, S_E = phi_RS(kappa~).
+    Coordinates: that of q^, log of spread/alpha and ratio (`Pull`, without y), arsinh(c).
+    """
+
+    reference: Any = None
+
+    largest_block: ClassVar[int] = 64
+    size: ClassVar[int] = 4  # type: ignore[misc]
+
+    def starts(self) -> tuple[Array, ...]:
+        guesses = ((-0.5, -0.5, 0.0), (0.5, -1.0, 1.5), (-2.0, 0.0, -1.0), (0.0, -2.0, 2.5))
+        return tuple(jnp.append(x, jnp.asarray(g)) for x in self._typical.starts() for g in guesses)
+
+    def _of_references(self, h_hat: Array, q: Array, pull: Pull, tilt: Array, n: int) -> dict[str, Array]:
+        steep = jnp.sqrt(h_hat + TINY)
+        width = 1.0 / (steep * (1.0 + pull.ratio + jnp.abs(tilt)))
+        # the two fields on W~ may cancel
+        most = jnp.maximum(-tilt / pull.ratio, 0.0)
+        other = lax.fori_loop(0, 8, lambda _, h: most * jnp.tanh(h), most) / steep
+        rule = gaussian_rule((jnp.zeros(()), other), (width, width), n, even=True)
+        h = steep * rule.nodes
+        t = jnp.tanh(h)
+        level = (Level((pull.spread * jnp.ones_like(h),), 0.0),)
+        out = tower(self.model.prior.terminal(jnp.zeros(())), level, n, (pull.ratio * h + tilt * t,))
+        mean = lambda a: jnp.sum(rule.weights * a)
+        m, doubt = out.score[0], out.curvature[0]
+        S = mean(t * m)
+        apart = mean((m - S / q * t) ** 2 + out.gap[0][0])
+        return dict(S=S, apart=apart, wide=mean(doubt), rho=tilt * mean((1.0 - t * t) * doubt), value=mean(out.value))
+
+    def _asked(self, q: Array, complement: Array, site: dict[str, Array], ratio: Array, n: int) -> Asked:
+        own, planted = self.model.factor.terminal(complement), self.reference.factor.terminal(site["wide"])
+        root, along = jnp.sqrt(q + TINY), jnp.abs(site["S"]) / jnp.sqrt(q + TINY) + TINY
+        seen = self.model.factor.bends(complement, 0.0)
+        asked = self.reference.factor.bends(site["wide"] + site["apart"], 0.0)
+        rule = gaussian_rule(
+            (*(b / root for b in seen.positions), *(jnp.sign(site["S"]) * b / along for b in asked.positions)),
+            (*(w / root for w in seen.widths), *(w / along for w in asked.widths)),
+            n,
+        )
+        h = root * rule.nodes
+        score = own.derivatives(h)[1][0]
+        level = (Level((site["apart"] * jnp.ones_like(h),), 0.0),)
+        out = tower(planted, level, n, (site["S"] / q * h + site["rho"] * score,))
+        mean = lambda a: jnp.sum(rule.weights * a)
+        b = out.score[0]
+        return Asked(
+            mean(out.value),
+            mean(score**2),
+            jnp.zeros(()),
+            cross=mean(score * b),
+            own=mean(out.gap[0][0] + (b - ratio * score) ** 2),
+        )
+
+    def state(self, x: Array, n: int) -> State:
+        typical = self._typical.state(x[:1], n)
+        q, q_hat, alpha = typical.order["q"], typical.order["q_hat"], jnp.asarray(self.model.weight, float)
+        pull, tilt = Pull(jnp.exp(x[2]), alpha * jnp.exp(x[1])), jnp.sinh(x[3])
+        site = self._of_references(q_hat, q, pull, tilt, n)
+        asked = self._asked(q, typical.parts["site"].complement, site, pull.ratio, n)
+        residual = jnp.stack([
+            x[1] - jnp.log(asked.own + TINY),
+            x[2] - jnp.log(alpha * asked.cross / q_hat + TINY),
+            jnp.arctanh(site["S"]) - jnp.arctanh(jnp.asarray(self.control, float)),
+        ])  # fmt: skip
+        field = pull.spread + pull.ratio**2 * q_hat
+        S_E = site["value"] + alpha * asked.value - 0.5 * field * site["wide"]
+        S_E = S_E - pull.ratio * q_hat * site["rho"] - tilt * site["S"]
+        order = dict(q0=q, q1=q, q0_hat=q_hat, q1_hat=q_hat, S=site["S"], S_hat=0.0 * q)
+        order |= dict(q=1.0 - site["wide"], t=site["S"])
+        return State(order, jnp.append(typical.residual, residual), typical.parts | dict(S_E=S_E))
+
+    def inside(self, state: State, edge: float = 1e-8) -> Array:
+        return Bipartite.inside(self, state, edge) & (1.0 - state.order["q"] > edge)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from replicax.numerics.quadrature import gaussian_rule
+from replicax.numerics.quadrature import Rule, gaussian_rule
 from replicax.numerics.roots import newton, solve_linear
 from replicax.numerics.special import binary_entropy, log_2cosh
 from replicax.theory.free_entropy import BRANCH, FAR, Problem, State
@@ -277,10 +277,7 @@ class AnyReference(Problem):
     def _site(self, outer: Array, inner: Array, field: Array, pull: Any, n: int) -> dict[str, Array]:
         """Moments of t = tanh(sqrt(q0^) z + sqrt(q1^-q0^) v + S^ W~) under the tilted measure, which is even in (z, W~)."""
         y, steep = self.y, jnp.sqrt(outer + (1e-14 if self.frozen else 1.0) * _NO_FIELD)
-        width = 1.0 / (steep if self.frozen else steep * (1.0 + y))
-        rule = gaussian_rule(
-            (jnp.zeros(()),), (width,), n, even=True, moving=self.frozen
-        )  # y = inf: a kink at 0
+        rule = self._outside(steep, inner, field, pull, n)
         x, weights = steep * rule.nodes, rule.weights
         settled = self.frozen and pull is None  # W~ = sign z
         if self.frozen:  # one more point, where the field of the W on one side is 0+
@@ -320,6 +317,11 @@ class AnyReference(Problem):
             apart=mean((lone * left - c * middle) ** 2 + sides.spread * left**2),
             narrow=mean(sides.unsure * (1.0 - r * half) ** 2) + r**2 * within,
         )
+
+    def _outside(self, steep: Array, inner: Array, field: Array, pull: Any, n: int) -> Rule:
+        """The rule in z (even): W~ changes its mind at z = 0, over 1/y."""
+        width = 1.0 / (steep if self.frozen else steep * (1.0 + self.y))
+        return gaussian_rule((jnp.zeros(()),), (width,), n, even=True, moving=self.frozen)
 
     def _asked(self, site: dict[str, Array], pull: Any, n: int) -> Asked:
         """What the patterns ask for."""

@@ -21,7 +21,7 @@ from jax import Array, lax
 
 from replicax.numerics.special import binary_entropy
 from replicax.theory.ansatz import LocalEntropy, poses, require
-from replicax.theory.constrained import Constrained
+from replicax.theory.constrained import Constrained, DisplacedSolution
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
 from replicax.theory.perceptron import TINY, Bipartite
@@ -221,6 +221,8 @@ def replicas(model: Any, ansatz: LocalEntropy) -> tuple[Problem, ...]:
             kappa = model.kappa if ansatz.kappa_ref is None else ansatz.kappa_ref
             reference = eqx.tree_at(lambda m: m.kappa, model, jnp.asarray(kappa, float))
             problem = Constrained(model, y, control, by, reference)
+            if ansatz.y is INFINITE and ansatz.d is not None:
+                return (DisplacedSolution(model, (0.0,), control, reference), problem)
         else:
             problem = AnyReference(model, y, control, by)
             if ansatz.y is INFINITE and ansatz.d is not None:
