@@ -132,6 +132,19 @@ def benchmark_cluster():
     )
 
 
+def benchmark_franz_parisi():
+    """Along d around a typical solution, from cold starts, all columns."""
+    d = np.geomspace(1e-3, 0.5, 64)
+    run = lambda: rx.solve(rx.BinaryPerceptron(alpha=0.5), rx.FranzParisi(d=d))
+    first, later, answer = timed(run, 3)
+    assert bool(np.all(answer.converged))
+    steps = np.asarray(answer.steps)
+    print(
+        f"  {d.size} distances: compile {first - later:.1f} s, {1e3 * later / d.size:.1f} ms a point, "
+        f"{np.median(steps):.0f} Newton steps (at most {steps.max():.0f})"
+    )
+
+
 def benchmark_erm():
     """Minima of convex losses on random features along double descent, from cold starts, all columns."""
     alpha, lam = np.meshgrid(np.geomspace(0.1, 10, 64), 10.0 ** np.arange(-3.5, 0.1, 0.5))
@@ -197,6 +210,8 @@ def main():
     benchmark_diagram()
     print("large deviations of the recurrent network")
     benchmark_cluster()
+    print("Franz-Parisi entropy of the binary perceptron")
+    benchmark_franz_parisi()
     print("convex losses on random features")
     benchmark_erm()
     print("command line")

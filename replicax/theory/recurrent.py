@@ -63,6 +63,7 @@ class ReplicaCluster(Problem):
     #: d(q1)/d(control): the slope is the derivative in the control that the user gave (q1, or d = (1-q1)/2)
     scale: float = eqx.field(static=True, default=1.0)
 
+    nodes: ClassVar[int] = 96
     largest_block: ClassVar[int] = 64
     size: ClassVar[int] = 1
 
