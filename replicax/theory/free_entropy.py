@@ -52,6 +52,8 @@ class Searched(eqx.Module):
     #: nodes a bend of the full rule, and how many times fewer roots are first looked for with
     nodes: ClassVar[int] = 128
     coarser: ClassVar[int] = 4
+    #: the largest residual of a root, in units of max(1, |coordinate|): beyond rounding
+    tolerance: ClassVar[float] = 1e-12
 
     def absent(self, n: int) -> Array:
         """True where the map is known to have no root."""
@@ -65,8 +67,6 @@ class Problem(Searched):
     largest_block: ClassVar[int] = 4096
     #: a point with a larger quadrature error (times 1 + |phi|) is solved again with finer rules
     accuracy: ClassVar[float] = 1e-10
-    #: the largest residual of a root, in units of max(1, |coordinate|): beyond rounding
-    tolerance: ClassVar[float] = 1e-12
     #: the status where no root is found
     failure: ClassVar[str] = "not converged"
     #: where no root is found it is looked for again with finer rules
