@@ -14,14 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numba
 import numpy as np
+from scipy.special import log_ndtr
 
 from replicax.simulation import (
     enumerate_fixed_points,
     enumerate_histograms,
     enumerate_stabilities,
     metropolis_series,
+    network_instances,
     perceptron_instances,
 )
+from replicax.simulation.dynamics import parallel, reinforced_messages
 
 
 def timed(function, repeats=5):
@@ -127,12 +130,61 @@ def benchmark_metropolis(N, samples, chains, sweeps, patterns):
     print(text)
 
 
+def benchmark_parallel(N=2000, samples=100, steps=20):
+    """One parallel step of all networks against the products J s alone (integers, from memory)."""
+    instances = network_instances(N=N, samples=samples, couplings="pm1", key=2)
+    run = lambda steps: timed(lambda: parallel(instances, J_D=0.0, steps=steps), 2)
+    first, whole, states = run(2 * steps)
+    later = whole - run(steps)[1]  # without what happens once: transfer, the check of the final states
+    J, s = jax.device_put(instances.couplings), jax.device_put(states.s.astype(np.int32))
+    products = jax.jit(jax.vmap(lambda J, s: J @ s))
+    _, alone, _ = timed(lambda: jax.block_until_ready(products(J, s)), 3)
+    print(
+        f"  parallel, {samples} networks of N={N}: {1e3 * later / steps:.0f} ms a step, "
+        f"products {1e3 * alone:.0f} ms: ratio {later / steps / alone:.2f} "
+        f"(whole run of {2 * steps} steps {whole:.1f} s, compile {first - whole:.1f} s)"
+    )
+
+
+def numpy_messages(J, J_D, sweeps, rng):
+    """`reinforced_messages` of one network, a vector operation for every visit; h after `sweeps` sweeps."""
+    N = len(J)
+    h, margin = 1e-3 * rng.standard_normal(N), J_D * math.sqrt(N)
+    for _ in range(sweeps):
+        for j in rng.permutation(N):
+            w, m = J[j], np.clip(h, -1.0, 1.0)
+            mean, sigma = w @ m, math.sqrt(max(w**2 @ (1.0 - m**2), 1e-3))
+            p = {(a, b): np.exp(log_ndtr((a * (mean - w * m) + margin + a * b * w) / sigma)) for a in (1, -1) for b in (1, -1)}
+            up, down = 0.5 * (1.0 + m[j]), 0.5 * (1.0 - m[j])
+            plus, minus = up * p[1, 1] + down * p[-1, 1], up * p[1, -1] + down * p[-1, -1]
+            push = (plus - minus) / (plus + minus)
+            push[j] = 0.5 * (log_ndtr((mean + margin) / sigma) - log_ndtr((margin - mean) / sigma))
+            h = np.clip(h + push, -1.0, 1.0)
+    return h
+
+
+def benchmark_messages(N=1000, samples=8, sweeps=2):
+    """fbp over instances, per core, against a numpy loop over visits."""
+    instances = network_instances(N=N, samples=samples, key=3)
+    first, later, _ = timed(lambda: reinforced_messages(instances, J_D=0.0, sweeps=sweeps), 1)
+    weights = instances.couplings[0] / instances.scale
+    rng = np.random.default_rng(0)
+    _, baseline, _ = timed(lambda: numpy_messages(weights, 0.0, sweeps, rng), 1)
+    print(
+        f"  fbp, {samples} networks of N={N}: {1e3 * later / (samples * sweeps):.0f} ms a sweep and network, "
+        f"numpy {1e3 * baseline / sweeps:.0f} ms: ratio {baseline * samples / later:.1f} (compile {first - later:.1f} s)"
+    )
+
+
 def main():
     print(f"jax {jax.__version__} on {jax.devices()[0].platform}, {os.cpu_count()} cores")
     print("exact enumeration, all 2^N weights: errors and mean weights, per instance")
     for N, P, samples in ((21, 10, 1), (21, 10, 16), (21, 42, 4), (15, 15, 512), (25, 10, 1)):
         benchmark_enumeration(N, P, samples)
     benchmark_others()
+    print("recurrent networks")
+    benchmark_parallel()
+    benchmark_messages()
     print("Metropolis proposals, alpha = 0.5, beta = 1")
     for N, samples, chains, sweeps in (
         (101, 16, 4, 200),

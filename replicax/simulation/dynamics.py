@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import erfc
 
 from replicax.numerics.special import log_H
 
@@ -100,7 +101,7 @@ def first_states(instances: NetworkInstances, start, key, stream: str) -> np.nda
 
 def final_states(instances, s, steps, cycle, T, J_D, field, budget) -> States:
     s = np.asarray(s).astype(np.int8)
-    h = np.einsum("sij,sj->si", instances.couplings.astype(np.int64), s.astype(np.int64))
+    h = np.stack([J.astype(float) @ x for J, x in zip(instances.couplings, s)])  # integers below 2^53
     violated = (s * h < np.where(s > 0, T[0], T[1])).sum(1)
     stability = J_D + (s * h / (instances.scale * np.sqrt(instances.N)) + field * s).mean(1)
     outcome = np.where(violated == 0, SOLVED, np.where(cycle, LOST, BUDGET))
@@ -130,21 +131,20 @@ def _parallel(J, first, T, steps):
     """Brent's search for cycles: the state is compared with one kept at every power of two."""
 
     def going(carry):
-        _, _, t, wrong, cycle = carry
-        return (t < steps) & wrong & ~cycle
+        _, _, t, flip, cycle = carry
+        return (t < steps) & jnp.any(flip) & ~cycle
 
     def update(carry):
-        s, kept, t, *_ = carry
-        flip = violated(s, J @ s, T)
+        s, kept, t, flip, _ = carry
         new, t = jnp.where(flip, -s, s), t + 1
-        wrong = jnp.any(violated(new, J @ new, T))
-        cycle = wrong & jnp.all(new == kept)
+        flip = violated(new, J @ new, T)
+        cycle = jnp.any(flip) & jnp.all(new == kept)
         power = (t & (t - 1)) == 0
-        return new, jnp.where(power, new, kept), t, wrong, cycle
+        return new, jnp.where(power, new, kept), t, flip, cycle
 
-    wrong = jnp.any(violated(first, J @ first, T))
+    flip = violated(first, J @ first, T)
     s, _, t, _, cycle = jax.lax.while_loop(
-        going, update, (first, first, jnp.zeros((), jnp.int32), wrong, jnp.zeros((), bool))
+        going, update, (first, first, jnp.zeros((), jnp.int32), flip, jnp.zeros((), bool))
     )
     return s, t, cycle
 
@@ -249,9 +249,8 @@ def _messages(J, bias, key, T, margin, field, scale, sweeps):
         w, m = weights[j], jnp.clip(h, -1.0, 1.0)
         mean = field + w @ m
         sigma = jnp.sqrt(jnp.maximum(jnp.sum(w**2 * (1.0 - m**2)), _FLOOR))
-        satisfied = lambda own, other: jnp.exp(
-            log_H(-(own * (mean - w * m) + margin + own * other * w) / sigma)
-        )
+        unit = 1.0 / (np.sqrt(2.0) * sigma)
+        satisfied = lambda own, other: erfc(-(own * (mean - w * m) + margin + own * other * w) * unit)
         up, down = 0.5 * (1.0 + m[j]), 0.5 * (1.0 - m[j])
         plus = up * satisfied(1.0, 1.0) + down * satisfied(-1.0, 1.0)
         minus = up * satisfied(1.0, -1.0) + down * satisfied(-1.0, -1.0)
