@@ -59,7 +59,7 @@ def test_many_replicas():
 def test_many_replicas_around_references_that_feel_no_pattern():
     """y = inf where the references of many replicas satisfy the patterns anyway: phi(y) = phi(inf) + (a - b log y)/y at three y."""
     model, point = rx.BinaryPerceptron(alpha=0.312, kappa=-0.222), dict(d=0.136, kappa_ref=-0.002)
-    limit, y = rx.solve(model, around(**point)), np.array([800.0, 1600.0, 6400.0])
+    limit, y = rx.solve(model, around(**point)), np.array([800.0, 1600.0, 3200.0])
     phi = np.asarray(rx.solve(model, around(**point, y=y)).phi)
     design = np.stack([np.ones(3), 1 / y, np.log(y) / y], axis=1)
     assert limit.converged and abs(np.linalg.solve(design, phi)[0] - limit.phi) < 3e-6
