@@ -33,18 +33,19 @@ def test_binary_weights():
 @pytest.mark.slow
 def test_reconnection():
     """alpha-u at margin 0 lies in 0.7665(6) (specification).  Below it the curve S_E = 0 leads from the core to large distances, q1 falling
-    on the way; above, the core's curve turns back to larger q1.
+    on the way; above, the core's curve turns back to larger q1 and the dominant solution jumps to the other curve.
     """
     line = rx.threshold(rx.BinaryPerceptron(kappa=0.0), "alpha-u")
     assert bool(line.converged) and abs(line.value - 0.7665) < 6e-4
-    alpha, d = np.array([[0.997], [1.003]]) * line.value, np.array([[0.85, 1.15]]) * line.d
-    curve = rx.solve(
-        rx.BinaryPerceptron(alpha=alpha),
-        rx.LocalEntropy(d=np.tile(d, (2, 1)), y="star", ensemble="reference"),
-    )
-    assert np.all(curve.converged)
-    change = np.diff(curve.order.q1, axis=1)[:, 0]
-    assert change[0] < -0.05 and change[1] > 0
+    d = line.d * np.linspace(0.85, 1.15, 8)
+    around = rx.LocalEntropy(d=d, y="star", ensemble="reference")
+    below, above = (rx.solve(rx.BinaryPerceptron(alpha=f * line.value), around) for f in (0.997, 1.003))
+    assert np.all(below.converged) and np.all(above.converged)
+    change = np.diff(below.order.q1)
+    assert np.all(change < 0) and np.all(change > -0.02)
+    change = np.diff(above.order.q1)
+    jump = int(np.argmin(change))
+    assert change[jump] < -0.05 and 0 < change[jump - 1] < 0.02
 
 
 def test_the_sphere_fails_first_at_the_end_of_the_curve():
