@@ -39,7 +39,8 @@ _EMPTY = -1e-9
 
 
 class Around(Problem):
-    """Solutions around a reference.  Coordinates: that of the reference, log(v/alpha), log lambda, s (even constraints: log(v/alpha), s).
+    """Solutions around a reference.  Coordinates: that of the reference, x_v, x_lambda, s (even constraints: x_v, s), where
+    v/alpha = e^(x_v) - c, lambda = e^(x_lambda) - c, cut at 0, c = `_NOTHING`.
 
     model: the W; reference: the same with the margin of the reference; d: the distance.
     """
@@ -81,7 +82,7 @@ class Around(Problem):
         typical = self.typical.state(reference, _FEW)
         q_t, q_hat_t = typical.order["q"], typical.order["q_hat"]
         alpha = jnp.asarray(self.model.weight, float)
-        ratio = jnp.zeros(()) if self.even else 0.5 * jnp.ones(())
+        ratio = jnp.asarray(0.0 if self.even else 0.5)
 
         def start(v: Array) -> tuple[Array, Array]:
             s = self._distant(q_hat_t, q_t, alpha * v, ratio)

@@ -57,7 +57,6 @@ class QuenchedCentre(Problem):
     #: d(q1)/d(control)
     scale: float = eqx.field(static=True, default=1.0)
 
-    nodes: ClassVar[int] = 128
     largest_block: ClassVar[int] = 8
     accuracy: ClassVar[float] = 1e-6
     retried: ClassVar[bool] = False
