@@ -15,9 +15,10 @@ from replicax.simulation.codes import (
     separable,
     store,
 )
-from replicax.simulation.dynamics import parallel, reinforced_messages, sequential
+from replicax.simulation.dynamics import parallel, sequential
 from replicax.simulation.fixed_points import enumerate_violations, list_fixed_points
 from replicax.simulation.instances import network_instances
+from replicax.simulation.network_messages import reinforced_messages
 
 NETWORKS = network_instances(N=60, samples=12, couplings="pm1", key=4)
 

@@ -1,18 +1,21 @@
 """Dynamics of recurrent networks against enumeration, theorems on cycles, and published success rates; rate networks against mean field."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 import replicax as rx
+import replicax.simulation.network_messages as messages
 from replicax.simulation.dynamics import (
     damage_spreading,
     integrate,
     parallel,
-    reinforced_messages,
     sequential,
 )
 from replicax.simulation.fixed_points import enumerate_violations
 from replicax.simulation.instances import network_instances
+from replicax.simulation.network_messages import reinforced_messages
 from replicax.theory.fixed_point_pairs import damage_map
 from replicax.top.figures import figure
 
@@ -54,6 +57,34 @@ def test_success_of_searches():
     assert rx.simulate(hard, "fbp", N=100, samples=8)["solved"].mean >= 0.6
     with pytest.raises(ValueError, match="beta = 1"):
         rx.simulate(rx.RecurrentNetwork(J_D=0.4, beta=1.0), "parallel")
+
+
+def test_polarisations_of_messages():
+    """The polynomial and the error functions of float32 against the formula in float64, where each is used."""
+    rng = np.random.default_rng(0)
+    n, N = 3000, 40
+    M, c, unit, p = (
+        rng.normal(0, 4, n),
+        rng.exponential(1.5, n),
+        10 ** rng.uniform(-2, 0, n),
+        rng.random(n).round(1),
+    )
+    w, m = rng.normal(size=(n, N)), np.clip(rng.normal(size=(n, N)), -1, 1)
+    at = messages.Field(*(jnp.asarray(x[:, None]) for x in (M, c, unit, p)))
+    hard = np.asarray(messages.difficulty(at, np.abs(w).max(1, keepdims=True)))[:, 0]
+    assert np.all(np.bincount(hard) > 20)
+    A, v = M[:, None] - w * m * unit[:, None], w * unit[:, None]
+    F = lambda A: p[:, None] * ndtr(c[:, None] + A) + (1 - p[:, None]) * ndtr(c[:, None] - A)
+    exact = (F(A + v) - F(A - v)) / (F(A + v) + F(A - v))
+    for rule, numbers, top, error in (
+        (messages.near_polarisations, np.float64, 0, 1e-7),
+        (messages.near_polarisations, np.float32, 0, 5e-6),
+        (messages.polarisations, np.float32, 1, 2e-5),
+        (messages.polarisations, np.float64, 2, 1e-12),
+    ):
+        found = rule(at, jnp.asarray(w, numbers), jnp.asarray(m, numbers))
+        assert found.dtype == numbers
+        np.testing.assert_allclose(found[hard <= top], exact[hard <= top], rtol=0, atol=error)
 
 
 def test_rate_networks_in_time():

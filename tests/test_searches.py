@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import replicax as rx
-from replicax.simulation.dynamics import reinforced_messages, sequential
+from replicax.simulation.dynamics import sequential
 from replicax.simulation.instances import network_instances
+from replicax.simulation.network_messages import reinforced_messages
 from replicax.simulation.searches import (
     _log_satisfied,
     entropic_greedy,

@@ -3,7 +3,7 @@
 from .annealing import annealing
 from .cavity import belief_propagation
 from .descent import entropy_sgd, replicated_sgd
-from .dynamics import integrate, parallel, reinforced_messages, sequential
+from .dynamics import integrate, parallel, sequential
 from .edmc import edmc
 from .enumeration import (
     ErrorHistograms,
@@ -28,6 +28,7 @@ from .local_entropy import local_entropy
 from .max_sum import max_sum
 from .metropolis import metropolis_perceptron, metropolis_series
 from .neighbours import Neighbours, enumerate_neighbours
+from .network_messages import reinforced_messages
 from .random_features import enumerate_random_features
 from .regression import regression
 from .relaxation import relaxation

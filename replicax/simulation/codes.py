@@ -19,8 +19,9 @@ from scipy.optimize import linprog
 
 from .arguments import choice, integer, real
 from .constraints import lattice_scale
-from .dynamics import States, reinforced_messages, sequential
+from .dynamics import States, sequential
 from .instances import NetworkInstances, sample_seeds
+from .network_messages import reinforced_messages
 from .statistics import Statistic
 
 DECODERS = ("fbp", "sequential")

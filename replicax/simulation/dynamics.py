@@ -1,15 +1,10 @@
-r"""Dynamics of recurrent networks at zero temperature, and a message-passing search for their fixed points.
+r"""Dynamics of recurrent networks at zero temperature, and of rate networks.
 
 A spin is violated unless s_i (J_D s_i + h_i + field) > 0, h_i = sum_{j != i} J_ij s_j (the field is gauged along (1, .., 1), see
 `fixed_points`).  Fields are exact integers.
 
     parallel     every violated spin flips at once; deterministic, so it ends in a fixed point or in a cycle
     sequential   sweeps in random order, each violated spin flips when it is visited
-    fbp          reinforced messages.  Spins are independent with means m = clip(h, -1, 1); visiting j, with w_i = sqrt(N) J_ji,
-                 M = sum_i w_i m_i, sigma^2 = sum_{i != j} w_i^2 (1 - m_i^2), P(s_j, s_i) = H(-[s_j (M - w_i m_i) + J_D sqrt(N) + s_i s_j w_i]/sigma):
-                 h_i += the polarisation of s_i given that j is satisfied, h_j += (1/2) log P(+)/P(-); h is cut at +-1
-
-fbp after Braunstein & Zecchina, PRL 96 (2006) 030201, and R. Zecchina, lecture notes (2023).
 """
 
 from __future__ import annotations
@@ -20,9 +15,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import erfc
-
-from replicax.numerics.special import log_H
 
 from .arguments import choice, integer, real
 from .blocks import in_blocks
@@ -31,9 +23,6 @@ from .fixed_points import TIES
 from .instances import NetworkInstances, sample_seeds
 from .outcomes import BUDGET, LOST, SOLVED
 from .statistics import Statistic
-
-#: the least variance of a field in `fbp`, in units of that of one coupling
-_FLOOR = 1e-3
 
 
 class States(NamedTuple):
@@ -212,67 +201,6 @@ def _sequential(J, first, key, T, sweeps):
     going = lambda carry: (carry[2] < sweeps) & jnp.any(violated(carry[0], carry[1], T))
     s, _, t = jax.lax.while_loop(going, sweep, (first, J @ first, jnp.zeros((), jnp.int32)))
     return s, t
-
-
-def reinforced_messages(
-    instances: NetworkInstances,
-    *,
-    J_D: float,
-    field: float = 0.0,
-    sweeps: int = 60,
-    ties: str = "violated",
-    bias: np.ndarray | None = None,
-    key=0,
-) -> States:
-    """`fbp` of the module's docstring from small random h, until the signs of h are a fixed point, at most `sweeps` sweeps.
-
-    bias (samples, N): added to h_j at each visit of j; it points the search somewhere and is no part of the fixed points.
-    """
-    T, sweeps = integer_levels(instances, J_D, field, ties), integer("sweeps", sweeps, 1)
-    shape, root = (instances.samples, instances.N), np.sqrt(instances.N)
-    pull = np.zeros(shape) if bias is None else np.asarray(bias, float)
-    if pull.shape != shape:
-        raise ValueError(f"bias.shape = {pull.shape} is not allowed: it must be {shape}")
-    run = lambda J, b, k: _messages(J, b, k, T, J_D * root, field * root, float(instances.scale), sweeps)
-    s, used = in_blocks(run, (instances.couplings, pull, keys_of(instances, key, "fbp")), 8)
-    return final_states(instances, s, used, False, T, J_D, field, sweeps)
-
-
-@partial(jax.jit, static_argnums=7)
-@partial(jax.vmap, in_axes=(0, 0, 0, None, None, None, None, None))
-def _messages(J, bias, key, T, margin, field, scale, sweeps):
-    N = J.shape[0]
-    key, begin = jax.random.split(jax.random.wrap_key_data(key))
-    weights = J.astype(float) / scale  # sqrt(N) J
-
-    def visit(h, j):
-        w, m = weights[j], jnp.clip(h, -1.0, 1.0)
-        mean = field + w @ m
-        sigma = jnp.sqrt(jnp.maximum(jnp.sum(w**2 * (1.0 - m**2)), _FLOOR))
-        unit = 1.0 / (np.sqrt(2.0) * sigma)
-        satisfied = lambda own, other: erfc(-(own * (mean - w * m) + margin + own * other * w) * unit)
-        up, down = 0.5 * (1.0 + m[j]), 0.5 * (1.0 - m[j])
-        plus = up * satisfied(1.0, 1.0) + down * satisfied(-1.0, 1.0)
-        minus = up * satisfied(1.0, -1.0) + down * satisfied(-1.0, -1.0)
-        total = plus + minus
-        push = jnp.where(total > 0, (plus - minus) / jnp.where(total > 0, total, 1.0), 0.0)
-        own = 0.5 * (log_H(-(mean + margin) / sigma) - log_H((mean - margin) / sigma))
-        return jnp.clip(h + push.at[j].set(own + bias[j]), -1.0, 1.0), None
-
-    def state(h):
-        s = jnp.where(h >= 0.0, 1, -1).astype(jnp.int32)
-        return s, jnp.any(violated(s, J @ s, T))
-
-    def sweep(carry):
-        h, t, _ = carry
-        order = jax.random.permutation(jax.random.fold_in(key, t), N)
-        h, _ = jax.lax.scan(visit, h, order)
-        return h, t + 1, state(h)[1]
-
-    going = lambda carry: (carry[1] < sweeps) & carry[2]
-    h = 1e-3 * jax.random.normal(begin, (N,))
-    h, t, _ = jax.lax.while_loop(going, sweep, (h, jnp.zeros((), jnp.int32), state(h)[1]))
-    return state(h)[0], t
 
 
 def integrate(

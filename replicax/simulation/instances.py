@@ -167,4 +167,4 @@ def _gaussian_couplings(rng: np.random.Generator, N: int, eta: float) -> np.ndar
 def _pm1_couplings(rng: np.random.Generator, N: int, eta: float) -> np.ndarray:
     upper = np.triu(_signs(rng, (N, N)).astype(np.int32), 1)
     same = rng.random((N, N)) < (1.0 + eta) / 2.0
-    return upper + (upper * np.where(same, 1, -1)).T
+    return upper + np.where(same, upper, -upper).T

@@ -23,8 +23,9 @@ from replicax.numerics.special import log_2cosh, log_H
 
 from .arguments import choice, integer, real
 from .blocks import in_blocks
-from .dynamics import first_states, reinforced_messages, sequential
+from .dynamics import first_states, sequential
 from .instances import NetworkInstances
+from .network_messages import reinforced_messages
 from .outcomes import BUDGET, CONVERGED, DIVERGED
 from .statistics import Statistic
 

@@ -8,9 +8,10 @@ from replicax.answers.solve import solve
 from replicax.answers.thresholds import threshold
 from replicax.simulation import Statistic, enumerate_fixed_points, integrate, network_instances
 from replicax.simulation.codes import attractors, correct, fixed_points_of, represent
-from replicax.simulation.dynamics import damage_spreading, parallel, reinforced_messages, sequential
+from replicax.simulation.dynamics import damage_spreading, parallel, sequential
 from replicax.simulation.fixed_points import list_fixed_points
 from replicax.simulation.landscape import distances, near, partners, paths
+from replicax.simulation.network_messages import reinforced_messages
 from replicax.simulation.searches import entropic_greedy, greedy, replicated_dynamics, stochastic_spins
 from replicax.theory.ansatz import LocalEntropy, Pair
 from replicax.theory.dynamic_mean_field import course

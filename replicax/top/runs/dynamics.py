@@ -8,8 +8,9 @@ import numpy as np
 
 from replicax.simulation import Statistic
 from replicax.simulation.codes import DECODERS, SEARCHES, attractors, correct, represent
-from replicax.simulation.dynamics import States, integrate, parallel, reinforced_messages, sequential
+from replicax.simulation.dynamics import States, integrate, parallel, sequential
 from replicax.simulation.instances import network_instances
+from replicax.simulation.network_messages import reinforced_messages
 from replicax.simulation.searches import entropic_greedy, greedy, replicated_dynamics, stochastic_spins
 from replicax.top.runs import KEY, Run, enter, integer
 
