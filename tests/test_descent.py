@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from replicax.simulation import (
     replicated_sgd,
     stochastic_weights,
 )
+from replicax.simulation.descent import cross_entropy
 from replicax.simulation.learning import errors
 from replicax.simulation.max_sum import pattern_messages
 from replicax.simulation.outcomes import BUDGET, SOLVED
@@ -85,6 +87,24 @@ def test_replicas_without_coupling_do_not_know_gamma(hard):
     np.testing.assert_array_equal(one.W, other.W)
     coupled = replicated_sgd(hard, coupling=0.3, epochs=5, gammas=(2.0, 1.0))
     assert not np.array_equal(one.W, coupled.W)
+
+
+@pytest.mark.parametrize("tree", [False, True])
+def test_cross_entropy_of_votes(tree):
+    """-log(p)/2 of three units against all 2^3 votes; of one unit log(1 + exp(-2 (Delta - kappa)))/2."""
+    rng = np.random.default_rng(8)
+    W, x = rng.choice([-1.0, 1.0], (2, 3, 6)), rng.standard_normal((3, 4, 6) if tree else (4, 6))
+    delta = np.einsum("aki,kpi->akp" if tree else "aki,pi->akp", W, x)
+    p = 1.0 / (1.0 + np.exp(-2.0 * (delta - 0.1)))
+    right = sum(
+        np.prod(np.where(np.array(v)[:, None] == 1, p, 1.0 - p), 1)
+        for v in np.ndindex(2, 2, 2)
+        if sum(v) >= 2
+    )
+    found = jax.jit(cross_entropy)(jnp.asarray(W), jnp.asarray(x), 0.1)
+    assert float(found) == pytest.approx(-0.5 * np.log(right).sum(), rel=1e-12)
+    one = jax.jit(cross_entropy)(jnp.asarray(W[:, :1]), jnp.asarray(x[:1] if tree else x), 0.1)
+    assert float(one) == pytest.approx(0.5 * np.log1p(np.exp(-2.0 * (delta[:, :1] - 0.1))).sum(), rel=1e-12)
 
 
 def test_coupling_helps():

@@ -17,6 +17,7 @@ from replicax.simulation import (
     entropy_sgd,
     focus,
     perceptron_instances,
+    replicated_sgd,
     sbpi,
     spherical_gradient,
     stochastic_weights,
@@ -87,6 +88,7 @@ COMMITTEES = {
     "rbp": lambda x, **k: focus(x, schedule=reinforcement(0.005, 400), lagged=True, **k),
     "stochastic-weights": lambda x, **k: stochastic_weights(x, rate=0.3, **k),
     "entropy-sgd": entropy_sgd,
+    "replicated-sgd": replicated_sgd,
 }
 
 

@@ -103,6 +103,18 @@ class SquaredHinge(Channel):
         return log_add_exp(log_H(u), below)
 
 
+def majority(yes: Array, no: Array) -> tuple[Array, Array]:
+    """Log-probabilities (1, P) that most of an odd number of independent units vote yes, or no, from those of each (units, P)."""
+    votes = jnp.zeros((1, yes.shape[1]), yes.dtype)
+    none = jnp.full_like(votes, _NEVER)
+    for p, q in zip(yes[:, None], no[:, None]):
+        # votes[j]: log-probability of j units in favour, among those so far
+        votes = jnp.logaddexp(jnp.concatenate([votes + q, none]), jnp.concatenate([none, votes + p]))
+    half = (yes.shape[0] + 1) // 2
+    inside, outside = (jax.nn.logsumexp(v, 0, keepdims=True) for v in (votes[half:], votes[:half]))
+    return inside, outside
+
+
 class Committee(Channel):
     """The majority of ``units`` units, an odd number, has Delta_k >= kappa: l = 1 where it has not.
 
@@ -122,13 +134,7 @@ class Committee(Channel):
 
     def log_f(self, om, V, beta):
         u = (self.kappa - om) / jnp.sqrt(V)
-        votes = jnp.zeros((1, om.shape[1]))
-        none = jnp.full_like(votes, _NEVER)
-        for yes, no in zip(log_H(u)[:, None], log_H(-u)[:, None]):
-            # votes[j]: log-probability of j units in favour, among those so far
-            votes = jnp.logaddexp(jnp.concatenate([votes + no, none]), jnp.concatenate([none, votes + yes]))
-        half = (self.units + 1) // 2
-        inside, outside = (jax.nn.logsumexp(v, 0, keepdims=True) for v in (votes[half:], votes[:half]))
+        inside, outside = majority(log_H(u), log_H(-u))
         return jnp.broadcast_to(_soften(inside, outside, beta), om.shape) / self.units
 
     def __call__(self, om, V):

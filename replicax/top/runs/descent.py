@@ -41,7 +41,8 @@ enter_solver(
         coupling=number(0.03, 0.0, np.inf, "step towards the centre; 0: replicas alone"),
         gamma_start=number(0.3, 0.0, np.inf, "first gamma"),
         gamma_step=number(0.01, 0.0, np.inf, "its rise at every epoch"),
-    ),
+    )
+    | COMMITTEE,
     N=501,
 )
 enter_solver(
