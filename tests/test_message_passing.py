@@ -18,6 +18,7 @@ from replicax.simulation import (
     perceptron_instances,
 )
 from replicax.simulation.channels import Committee, Margin, Rectangle, SquaredHinge, UFunction
+from replicax.simulation.learning import learnable
 from replicax.simulation.outcomes import BUDGET, COLLAPSED, CONVERGED, FLOOR, LOST, words
 
 SIGNS = np.array([-1, 1], np.int8)
@@ -241,6 +242,9 @@ def test_outcomes():
         (lambda: gamp(np.array([[1.0, np.nan]])), "finite"),
         (lambda: gamp(np.ones((3, 5)), y=[1, 0, 1]), "labels must be -1 or"),
         (lambda: gamp(np.ones((3, 5)), y=[1, 1]), "y of shape"),
+        (lambda: gamp(np.ones((3, 5)), y=["a", "b", "c"]), "labels must be -1 or"),
+        (lambda: gamp(np.ones((3, 5)) * 1j), "real numbers"),
+        (lambda: gamp(np.full((3, 5), 10**9)), "max .patterns. = 1000000000"),
         (lambda: gamp(np.ones((3, 5)), field=np.ones(4)), "field of shape"),
         (lambda: gamp(np.ones((3, 5)), damping=1.0), "damping = 1.0"),
         (lambda: gamp(np.ones((3, 5)), channel=Committee(units=3)), "N = 5"),
@@ -254,6 +258,17 @@ def test_outcomes():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("numbers", [np.uint8, np.uint64, np.int8, float, np.float32])
+def test_types_of_patterns(numbers):
+    """Labels are absorbed without wrapping, and +-1 are +-1 in any type."""
+    y = np.array([1, -1, 1])
+    X = np.ones((3, 5), numbers)
+    found = learnable(X, y).patterns
+    assert found.dtype == np.int8 and np.array_equal(found[0], y[:, None] * np.ones((3, 5)))
+    wide = learnable(X + numbers(4), y)
+    assert np.array_equal(wide.patterns[0] / wide.scale, 5 * y[:, None] * np.ones((3, 5)))
 
 
 @pytest.mark.parametrize("tree", [True, False])

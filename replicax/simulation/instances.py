@@ -48,7 +48,7 @@ class PerceptronInstances(NamedTuple):
     def from_array(cls, patterns, teacher=None) -> PerceptronInstances:
         """Instances from patterns (P, N) or (samples, P, N), labels absorbed.
 
-        Integers are taken as they are, floats rounded to the lattice of 2^-16. teacher: (samples, N) or None.
+        +-1, whatever their type, and integers are taken as they are, N max |patterns| < 2^31, floats rounded to the lattice of 2^-16. teacher: (samples, N) or None.
         """
         x = np.asarray(patterns)
         if x.ndim not in (2, 3):
@@ -56,8 +56,13 @@ class PerceptronInstances(NamedTuple):
         x = x if x.ndim == 3 else x[None]
         if teacher is not None:
             teacher = np.asarray(teacher, np.int8).reshape(x.shape[0], x.shape[-1])
+        if np.all((x == 1) | (x == -1)):
+            return cls(x.astype(np.int8), 1, teacher)
         if np.issubdtype(x.dtype, np.integer):
-            return cls(x.astype(np.int8 if np.all(np.abs(x) == 1) else np.int32), 1, teacher)
+            largest = max(abs(int(x.max())), abs(int(x.min())))
+            if largest * x.shape[-1] >= 2**31:
+                raise ValueError(f"max |patterns| = {largest} is not allowed: fields must be below 2^31")
+            return cls(x.astype(np.int32), 1, teacher)
         if not np.all(np.abs(x) < 8.0):
             raise ValueError(f"max |patterns| = {np.abs(x).max()} is not allowed: floats must be in (-8, 8)")
         scale = lattice_scale(x.shape[-1])

@@ -31,18 +31,21 @@ def learnable(X, y=None, *, kappa: float = 0.0, even: bool = True) -> Perceptron
         x = np.asarray(X)
         if x.size == 0 or x.ndim not in (2, 3):
             raise ValueError(f"X of shape {x.shape} is not allowed: X must be ([samples,] P, N), not empty")
-        if not np.issubdtype(x.dtype, np.number) or not np.all(np.isfinite(x)):
-            raise ValueError("X with entries that are not finite numbers is not allowed")
+        if x.dtype.kind not in "iuf" or not np.all(np.isfinite(x)):
+            raise ValueError("X with entries that are not finite real numbers is not allowed")
         if y is not None:
             labels = np.asarray(y)
             if labels.shape != x.shape[:-1]:
                 raise ValueError(
                     f"y of shape {labels.shape} is not allowed: y must have shape {x.shape[:-1]}"
                 )
-            if not np.all(np.abs(labels) == 1):
-                bad = labels[np.abs(labels) != 1].flat[0]
+            right = np.abs(labels) == 1 if labels.dtype.kind in "iuf" else np.zeros(labels.shape, bool)
+            if not np.all(right):
+                bad = labels[~right].flat[0]
                 raise ValueError(f"y = {bad!r} is not allowed: labels must be -1 or +1")
-            x = x * labels[..., None].astype(x.dtype)
+            # in 64 bits: -x has no place in an unsigned type
+            wide = x.dtype if x.dtype.kind == "f" else np.int64
+            x = x.astype(wide) * labels[..., None].astype(wide)
         instances = PerceptronInstances.from_array(x)
     real("kappa", kappa)
     if not even:
