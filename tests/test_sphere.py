@@ -6,6 +6,7 @@ import pytest
 import replicax as rx
 from replicax.simulation import (
     langevin,
+    linear_program,
     perceptron_instances,
     relaxation,
     sample_sphere,
@@ -105,6 +106,18 @@ def test_relaxation():
     assert lost.statistics(hard)["solved"].n == 3
 
 
+def test_linear_programs():
+    """kappa = -1/2: solved at small alpha, not beyond what was measured on other instances; by name; alpha = 0 has no bounded polytope."""
+    for alpha, solved in ((1.5, 4), (4.5, 0)):
+        instances = perceptron_instances(N=80, alpha=alpha, samples=4, key=9)
+        found = linear_program(instances, kappa=-0.5)
+        assert found.solved.sum() == solved and set(found.outcome) <= {SOLVED, BUDGET}
+        np.testing.assert_allclose((found.W**2).mean(1), 1.0, rtol=1e-12)
+        assert np.all((stabilities(instances, found.W).min(1) >= -0.5 - 1e-9) == found.solved)
+    model = rx.SphericalPerceptron(alpha=0.0, kappa=-0.5)
+    assert simulate(model, "linear-program", N=20, samples=2).table()["solved"] == 1.0
+
+
 def test_relaxation_on_patterns_of_ones_own():
     rng = np.random.default_rng(5)
     X, y = rng.standard_normal((40, 80)), rng.choice([-1, 1], 40)
@@ -158,6 +171,7 @@ def test_bad_models(model, algorithm, message):
     [
         (lambda x: relaxation(x, kappa=0.0, rate=3.0), "rate = 3.0"),
         (lambda x: relaxation(x, kappa=0.0, epochs=0), "epochs = 0"),
+        (lambda x: linear_program(x, kappa=0.0), "kappa = 0 is not allowed"),
         (lambda x: sample_sphere(x, loss="hinge"), "loss = 'hinge'"),
         (lambda x: sample_sphere(x, beta=-1.0), "beta = -1.0"),
         (lambda x: langevin(x, beta=np.inf), "beta = inf"),

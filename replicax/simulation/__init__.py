@@ -24,6 +24,7 @@ from .instances import (
     perceptron_instances,
 )
 from .learning import Solutions, learnable
+from .linear_program import linear_program
 from .local_entropy import local_entropy
 from .max_sum import max_sum
 from .metropolis import metropolis_perceptron, metropolis_series
@@ -62,6 +63,7 @@ __all__ = [
     "integrate",
     "langevin",
     "learnable",
+    "linear_program",
     "local_entropy",
     "max_sum",
     "metropolis_perceptron",

@@ -48,7 +48,8 @@ class PerceptronInstances(NamedTuple):
     def from_array(cls, patterns, teacher=None) -> PerceptronInstances:
         """Instances from patterns (P, N) or (samples, P, N), labels absorbed.
 
-        +-1, whatever their type, and integers are taken as they are, N max |patterns| < 2^31, floats rounded to the lattice of 2^-16. teacher: (samples, N) or None.
+        +-1, whatever their type, and integers are taken as they are, N max |patterns| < 2^31; floats are rounded to the lattice of 2^-16.
+        teacher: (samples, N) or None.
         """
         x = np.asarray(patterns)
         if x.ndim not in (2, 3):

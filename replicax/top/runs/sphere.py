@@ -10,6 +10,7 @@ from replicax.simulation import Statistic
 from replicax.simulation.gradient import spherical_gradient
 from replicax.simulation.instances import PATTERNS, PerceptronInstances, perceptron_instances
 from replicax.simulation.learning import Solutions
+from replicax.simulation.linear_program import linear_program
 from replicax.simulation.relaxation import relaxation
 from replicax.simulation.sphere import langevin, sample_sphere
 from replicax.top.runs import Run, enter, integer
@@ -80,6 +81,7 @@ _enter(
     200,
     8,
 )
+_enter("linear-program", "a linear program at negative margin", _solver(linear_program), {}, 200, 8)
 _enter(
     "slice",
     "samples of the Gibbs measure on great circles: every loss and beta, uniform among solutions at beta = inf",
