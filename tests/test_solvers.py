@@ -110,6 +110,18 @@ def test_committees(wiring, name):
     assert errors(instances, W, tree=tree).tolist() == count and count[1] > 0
 
 
+def test_online_rules_by_name():
+    """Bounds that are not given are those of the functions."""
+    model = rx.BinaryPerceptron(alpha=0.3)
+    for name, options in (
+        ("sbpi", dict(K=57, theta=1)),
+        ("cpr", dict(K=29, p_r=0.3 / math.sqrt(402 * math.pi))),
+    ):
+        run = lambda **options: simulate(model, name, N=201, samples=2, epochs=60, **options).table()
+        assert run() == run(**options)
+        assert run() != run(K=5)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.2])
 def test_committees_by_name(alpha):
     model = rx.BinaryPerceptron(alpha=alpha)

@@ -76,13 +76,14 @@ def _run(x, keys, order, p_s, p_r, theta, K, epochs, random_walk: bool):
     begin, draws = pairs[:, 0], pairs[:, 1]
     uniform = lambda keys, n: jax.vmap(lambda k: jax.random.uniform(k, (n,), jnp.float32))(keys)
     one, two = jnp.int16(1), jnp.int16(2)
+    count = jnp.int16 if N < 2**15 else jnp.int32
 
     def present(carry, presentation):
         h, wrong, active = carry
         mu, u, t = presentation
         row = rows[mu].astype(jnp.int16)
         W = jnp.where(h > 0, one, -one)
-        D = jnp.sum(row * W, -1, dtype=jnp.int32)
+        D = jnp.sum(row * W, -1, dtype=count)
         error = (D < 0) & active
         metaplastic = (D >= 0) & (D <= theta) & (u < p_s) & active
         moved = error[:, None] | (metaplastic[:, None] & (row == W))

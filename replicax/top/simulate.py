@@ -78,9 +78,8 @@ def simulate(model: Model, algorithm: str = "enumeration", **params: Any) -> Sim
         k.replace("_", "-"): v for k, v in params.items() if k.replace("_", "-") in run.parameters
     }
     options |= check_options(params, run.parameters, f"{model.name}, {algorithm}")
-    options = {
-        k: int(v) if run.parameters[k].get("integer") and k != "key" else v for k, v in options.items()
-    }
+    whole = lambda name: run.parameters[name].get("integer") and name != "key"
+    options = {k: int(v) if whole(k) and v is not None else v for k, v in options.items()}
     results = run.function(**plain, **options)
     if algorithm == "metropolis":
         results = {k: v for k, v in results.items() if np.isfinite(v.mean)}

@@ -164,16 +164,31 @@ enter_solver(
     | _MESSAGES,
 )
 _EPOCHS = integer(1000, 1, np.inf, "presentations of every pattern at most")
+_STATES = integer(1, 1, 2**14, "") | dict(default=None)
 enter_solver(
     "sbpi",
     "online rule with metaplastic steps",
     sbpi,
-    dict(epochs=_EPOCHS, p_s=number(0.3, 0.0, 1.0, "probability of a metaplastic step")),
+    dict(
+        epochs=_EPOCHS,
+        p_s=number(0.3, 0.0, 1.0, "probability of a metaplastic step"),
+        theta=integer(1, 0, 2**14, "largest field that takes such a step"),
+        K=_STATES | dict(doc="bound of the hidden states; not given: 2 floor(2 sqrt N) + 1"),
+    ),
     patterns=("pm1",),
     margin=False,
 )
 enter_solver(
-    "cpr", "clipped perceptron with reinforcement", cpr, dict(epochs=_EPOCHS), patterns=("pm1",), margin=False
+    "cpr",
+    "clipped perceptron with reinforcement",
+    cpr,
+    dict(
+        epochs=_EPOCHS,
+        p_r=number(0.0, 0.0, 1.0, "probability of a step; not given: 0.3/sqrt(2 pi N)") | dict(default=None),
+        K=_STATES | dict(doc="bound of the hidden states; not given: 2 floor(sqrt N) + 1"),
+    ),
+    patterns=("pm1",),
+    margin=False,
 )
 enter_solver(
     "annealing",
