@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import lambertw
 
-from replicax.numerics.roots import implicit_root, newton, solve_linear, value_and_jacobian
+from replicax.numerics.roots import climb, implicit_root, modulus, newton, solve_linear, value_and_jacobian
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -205,3 +205,34 @@ def test_linear_algebra(n):
         value, jacobian = value_and_jacobian(f, rhs[0])
         assert np.allclose(value, f(rhs[0]), rtol=1e-14)
         assert np.allclose(jacobian, jax.jacfwd(f)(rhs[0]), rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("gap", [-0.5, -1e-3, 1e-3, 0.5])
+def test_climb_to_the_first_root_or_past_the_gap(gap):
+    """x -> x - R(x) flows upward from -1 to the smaller root of (x - 1)^2 = -gap, or past the bottleneck at 1 to the root at 3."""
+
+    def residual(x):
+        return (x - 3.0) * ((x - 1.0) ** 2 + gap), x[0] > 10.0
+
+    found = climb(residual, jnp.array([-1.0]), tol=1e-10)
+    expected = 1.0 - np.sqrt(-gap) if gap < 0 else 3.0
+    assert bool(found.found) and not bool(found.passed)
+    np.testing.assert_allclose(float(found.x[0]), expected, atol=1e-7)
+
+
+def test_climb_past_the_last_root():
+    """1 + (x - 2)^2 has no root: the climb ends beyond it, and knows where it was closest."""
+    gone = climb(lambda x: (-(1.0 + (x - 2.0) ** 2), x[0] > 8.0), jnp.array([0.0]), tol=1e-10)
+    assert bool(gone.passed) and not bool(gone.found)
+    assert abs(float(gone.x[0]) - 2.0) < 0.8 and float(gone.size) < 0.8  # in units of x
+
+
+def test_modulus_of_a_matrix():
+    vectors = np.array([[1.0, 0.3], [0.2, 1.0]])
+    matrix = vectors @ np.diag([-2.0, 0.5]) @ np.linalg.inv(vectors)
+    np.testing.assert_allclose(
+        modulus(jnp.array(matrix)), vectors @ np.diag([2.0, 0.5]) @ np.linalg.inv(vectors), atol=1e-14
+    )
+    turned = jnp.array([[0.1, -1.0], [1.0, 0.1]])  # complex eigenvalues
+    np.testing.assert_array_equal(modulus(turned), turned)
+    np.testing.assert_array_equal(modulus(jnp.array([[-3.0]])), [[3.0]])

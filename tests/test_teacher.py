@@ -75,6 +75,30 @@ def test_the_dominant_branch_is_the_one_of_largest_phi():
     assert np.all(low.order.R[:4] < 0.9) and np.all(np.asarray(high.order.R) == 1.0)
 
 
+#: (alpha, kappa): R, phi of the only solution far from R = 0 (`rx.branch` from small alpha arrives at the same)
+FAR = {
+    (72.241698625013, -0.26503810747064604): (0.9960182675, 0.01220235061),
+    (1.69, 0.0369): (0.8869095490147, -0.207606),
+}
+
+
+@pytest.mark.slow
+def test_solutions_that_no_map_from_no_overlap_reaches():
+    """Many patterns, where the first step from R = 0 overshoots; a margin that the teacher violates, where the map itself is unstable."""
+    parameters, wanted = points(FAR)
+    solution = rx.solve(rx.BinaryPerceptron(**parameters))
+    assert np.all(solution.converged)
+    np.testing.assert_allclose(solution.order.R, wanted[:, 0], atol=1e-9)
+    np.testing.assert_allclose(solution.phi, wanted[:, 1], atol=1e-3)
+
+
+@pytest.mark.slow
+def test_without_noise_the_matched_student_stays_on_the_nishimori_line():
+    """Beyond the spinodal at margin 0 there are roots with q != R that nothing flows to: perfect learning is the only solution."""
+    beyond = rx.solve(rx.BinaryPerceptron(alpha=[1.5, 2.1, 2.3], labels="teacher"))
+    assert list(beyond.table()["branch"]) == [""] * 3 and np.all(np.asarray(beyond.order.R) == 1.0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kappa", "value", "R"),

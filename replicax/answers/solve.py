@@ -269,8 +269,7 @@ def find_root(
         return problem.state(x, n).residual
 
     def solver(_: Array) -> Root:
-        # where there is no root, as far as the far end of the map tells, one try is enough
-        tries = jnp.where(hopeless, 1, starts.shape[0])
+        tries = jnp.where(hopeless, problem.doubtful, starts.shape[0])
         root = seek(problem, starts, coarse, tol=_COARSE, tries=tries)
         # coarse nodes may have no root next to a fold
         last = jnp.stack([jnp.where(root.converged, root.x, starts[0]), starts[0]])
@@ -301,6 +300,9 @@ def _kernel(
         done = best[2]["converged"]
         if problem.remains:
             done = done | (best[2]["code"] != CODE["no solution"])
+        else:  # what is not found may exist, whatever another problem lacks
+            unknown = ~best[2]["converged"] & ~other[2]["converged"] & (other[2]["code"] == CODE["no solution"])
+            done = done | unknown
         if liking is not None and more is not None:
             done = done & ~(other[2]["converged"] & (more > liking))
             liking = jnp.where(done, liking, more)

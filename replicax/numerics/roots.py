@@ -45,6 +45,66 @@ def value_and_jacobian(residual: Residual, x: Array) -> tuple[Array, Array]:
     return value, jax.vmap(push, out_axes=1)(jnp.eye(x.shape[0], dtype=x.dtype))
 
 
+class Climb(NamedTuple):
+    """Where a climb ended: at a root (`found`), beyond all of them (`passed`), or nowhere; x: the point of smallest residual (`size`)."""
+
+    x: Array
+    size: Array
+    found: Array
+    passed: Array
+
+
+def climb(
+    residual: Callable[[Array], tuple[Array, Array]],
+    start: Array,
+    *,
+    tol: float,
+    max_steps: int = 40,
+    cap: float = 2.0,
+) -> Climb:
+    """The first root uphill of `start` along the flow dx/dt = -R(x), whose stable points are solutions of a map x -> x - R(x).
+
+    `residual` returns R and whether x is beyond the last root.  Steps are -|J|^-1 R, where |J| has the moduli of the eigenvalues of J =
+    dR/dx: Newton's towards a root, and with the flow instead of back behind a fold, so that a gap without a root is passed.
+    """
+
+    def going(s: tuple[Array, Climb, Array]) -> Array:
+        _, best, count = s
+        return ~best.found & ~best.passed & (count < max_steps)
+
+    def advance(s: tuple[Array, Climb, Array]) -> tuple[Array, Climb, Array]:
+        x, best, count = s
+        r, push, passed = jax.linearize(residual, x, has_aux=True)
+        jacobian = jax.vmap(push, out_axes=1)(jnp.eye(x.shape[0], dtype=x.dtype))
+        step, size = -solve_linear(modulus(jacobian), r), _size(r, x)
+        step = step * jnp.minimum(1.0, cap / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
+        found, lost = size <= tol, ~jnp.all(jnp.isfinite(step))
+        nearer = size < best.size
+        closest = Climb(
+            jnp.where(nearer, x, best.x), jnp.where(nearer, size, best.size), found, ~found & (passed | lost)
+        )
+        return x + step, closest, count + 1
+
+    no = jnp.zeros((), bool)
+    begin = (start, Climb(start, jnp.asarray(jnp.inf), no, no), jnp.zeros((), int))
+    return lax.while_loop(going, advance, begin)[1]
+
+
+def modulus(matrix: Array) -> Array:
+    """|J| of a matrix of one or two rows: the same eigenvectors, moduli of the eigenvalues; J itself if they are complex, or it is larger."""
+    if matrix.shape[0] == 1:
+        return jnp.abs(matrix)
+    if matrix.shape[0] > 2:
+        return matrix
+    mean = 0.5 * jnp.trace(matrix)
+    square = mean**2 - (matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0])
+    half = jnp.sqrt(jnp.where(square > 0, square, 1.0))
+    low, high = mean - half, mean + half
+    slope = (jnp.abs(high) - jnp.abs(low)) / (2.0 * half)
+    straight = (jnp.abs(low) - slope * low) * jnp.eye(2) + slope * matrix
+    return jnp.where(square > 0, straight, matrix)
+
+
 def _size(residual: Array, x: Array) -> Array:
     worst = jnp.max(jnp.abs(residual) / jnp.maximum(1.0, jnp.abs(x)))
     return jnp.where(jnp.isnan(worst), jnp.inf, worst)

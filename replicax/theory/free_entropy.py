@@ -52,6 +52,8 @@ class Searched(eqx.Module):
     #: nodes a bend of the full rule, and how many times fewer roots are first looked for with
     nodes: ClassVar[int] = 128
     coarser: ClassVar[int] = 4
+    #: how many starts are tried where `absent` says that there is no root
+    doubtful: ClassVar[int] = 1
     #: the largest residual of a root, in units of max(1, |coordinate|): beyond rounding
     tolerance: ClassVar[float] = 1e-12
 

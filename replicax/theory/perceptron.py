@@ -4,11 +4,11 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
+from replicax.numerics.roots import climb, newton
 from replicax.theory.ansatz import RS, OneRSB, evaluates, poses, refuse, require
-from replicax.theory.free_entropy import Problem, State
+from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import Model, Number, SymmetricPerceptron
 from replicax.vocabulary.labels import Labels
 from replicax.vocabulary.levels import Level, Moments, Terminal, is_frozen, tower
@@ -17,6 +17,8 @@ from replicax.vocabulary.priors import Site, increments
 #: a conjugate below this (times alpha) is zero: beta = 0, constraints that ask nothing
 TINY = 1e-24
 _LEAST = 1e-290
+#: the residual at which a start is good
+_ROUGH = 1e-4
 
 
 class Bipartite(Problem):
@@ -58,11 +60,6 @@ class Bipartite(Problem):
         first = self.first()
         flat = tuple(jnp.full(self.size, x) for x in (0.0, 4.0))
         return (first, first + 2.0, first - 3.0, *flat)
-
-    def iterate(self, x: Array, steps: int) -> Array:
-        """x after some steps of the map itself (coarse nodes): towards the stable solution on its side."""
-        n = self.nodes // 4
-        return lax.fori_loop(0, steps, lambda _, y: y - self.state(y, n).residual, x)
 
     def state(self, x: Array, n: int) -> State:
         model, levels, labels = self.model, len(self.ms), self.labels
@@ -174,28 +171,39 @@ def named(site: Site, ms: tuple) -> dict[str, Array]:
     return {f"q{i}{kind}": x for kind, v in values.items() for i, x in enumerate(v)}
 
 
-#: fields along the teacher at which the branch of large R is looked for: 1 - R from 0.3 down to 1e-11
-_ALIGNED = np.linspace(0.8, 13.0, 62)
+#: the field along the teacher below which the branch of large R is looked for: 1 - R down to 1e-11; the least
+_ALIGNED = 13.0
+_BARELY = 0.5
 
 
 class Informed(Bipartite):
     """The branch of large R, with constraints that leave room around the teacher (margin < 0)."""
 
+    doubtful: ClassVar[int] = 0
+
     def starts(self) -> tuple[Array, ...]:
-        """Students differ from the teacher where patterns leave them room: q^ is about 2.5 alpha |margin|.  There the residual of R^ changes
-        sign at every solution along a grid; the last one with R^ too small below and too large above is stable.
+        return self.prepare(self.nodes)[0]
+
+    def absent(self, n: int) -> Array:
+        return self.prepare(n)[1]
+
+    def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
+        """Students differ from the teacher where patterns leave them room: q^ is about 2.5 alpha |margin|, or small where there are many
+        patterns.  There the first root of R^ downhill from R = 1 is the start.  Absent where there is none, and at margins >= 0, where nothing
+        is found beside the teacher itself.
         """
         alpha = jnp.maximum(jnp.asarray(self.model.weight, float), TINY)
-        room = jnp.abs(jnp.asarray(getattr(self.model, "kappa", 1.0), float))
-        q_hat = jnp.log(jnp.clip(2.5 * room, 1e-12, 1.0))
-        n = self.nodes  # fewer do not see such 1 - R
-        x = jnp.stack([jnp.full(_ALIGNED.size, q_hat), jnp.log(jnp.asarray(_ALIGNED) / alpha)], axis=1)
-        excess = jax.vmap(lambda y: self.state(y, n).residual[-1])(x)
-        rises = (excess[:-1] < 0) & (excess[1:] >= 0)
-        last = rises.shape[0] - 1 - jnp.argmax(rises[::-1])
-        share = excess[last] / (excess[last] - excess[last + 1])
-        start = jnp.where(jnp.any(rises), x[last] + share * (x[last + 1] - x[last]), x[-1])
-        return (start, x[last], x[last + 1])
+        margin = jnp.asarray(getattr(self.model, "kappa", -1.0), float)
+        q_hat = jnp.clip(2.5 * alpha * jnp.abs(margin), 1e-12, 0.1)
+        at = lambda field: jnp.log(jnp.stack([q_hat, field]) / alpha)
+        n = max(1, self.nodes // 2)  # fewer do not see such 1 - R
+
+        def excess(field: Array) -> tuple[Array, Array]:
+            r = self.state(at(field[0]), n).residual[-1]
+            return -r[None], (field[0] < _BARELY) | (margin >= 0) | skip
+
+        top = climb(lambda below: excess(_ALIGNED - below), jnp.zeros(1), tol=1e-2, cap=1.0)
+        return (at(_ALIGNED - top.x[0]),), top.passed
 
     def inside(self, state: State, edge: float = 1e-11) -> Array:
         return super().inside(state, edge)
@@ -203,17 +211,37 @@ class Informed(Bipartite):
     def reached(self, x: Array, n: int) -> Array:
         return _attracts(self, x, n)
 
-    def absent(self, n: int) -> Array:
-        """At margins >= 0 nothing is found beside the teacher itself."""
-        return jnp.asarray(getattr(self.model, "kappa", -1.0), float) >= 0
-
 
 class Uninformed(Bipartite):
-    """The branch of small R: the map started at R = 0, which it leaves towards its smallest solution."""
+    """The branch of small R: the first solution uphill from R = 0."""
+
+    doubtful: ClassVar[int] = 0
+    coarser: ClassVar[int] = 2
 
     def starts(self) -> tuple[Array, ...]:
+        return self.prepare(self.nodes)[0]
+
+    def absent(self, n: int) -> Array:
+        return self.prepare(n)[1]
+
+    def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
+        """The climb from R = 0.  Where it runs to q = 1 there is no solution if the teacher is one (margin <= 0); otherwise it may have jumped
+        over it, and Newton's method decides.
+        """
+        coarse = max(1, self.nodes // self.coarser)
+
+        def excess(x: Array) -> tuple[Array, Array]:
+            state = self.state(x, coarse)
+            room, gap = state.parts["site"].complement / state.parts["site"].norm, jnp.max(state.residual)
+            return state.residual, (room < 1e-10) | (room < 1e-5) & (gap < -0.05) | skip
+
         first = self.first()
-        return (self.iterate(first, 3), self.iterate(first, 30), first, *super().starts()[1:])
+        low = climb(excess, first, tol=_ROUGH)
+        perfect = jnp.asarray(getattr(self.model, "kappa", 1.0), float) <= 0
+        tries = jnp.where(low.found | low.passed & perfect | skip, 0, 1)
+        root = newton(lambda x: excess(x)[0], low.x[None], tol=_ROUGH, max_steps=30, limit=FAR, tries=tries)
+        absent = low.passed & (low.size > 10.0 * _ROUGH) & ~root.converged
+        return (jnp.where(root.converged, root.x, low.x), first), absent
 
     def reached(self, x: Array, n: int) -> Array:
         return _attracts(self, x, n)
