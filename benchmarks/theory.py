@@ -145,6 +145,19 @@ def benchmark_franz_parisi():
     )
 
 
+def benchmark_teacher():
+    """All branches of the binary teacher: the matched student, and margins at which there are up to two branches of R < 1."""
+    rng = np.random.default_rng(1)
+    alpha = rng.uniform(0.05, 2.0, 512)
+    for name, kappa in (("kappa = 0", 0.0), ("kappa in [-.3, -.001]", -(10 ** rng.uniform(-3.0, -0.5, 512)))):
+        run = lambda: rx.solve(rx.BinaryPerceptron(alpha=alpha, kappa=kappa, labels="teacher"))
+        first, later, answer = timed(run, 3)
+        print(
+            f"  {name:<22} compile {first - later:.1f} s, {1e3 * later / alpha.size:.2f} ms a point, "
+            f"{np.mean(answer.converged):.0%} have a solution"
+        )
+
+
 def benchmark_erm():
     """Minima of convex losses on random features along double descent, from cold starts, all columns."""
     alpha, lam = np.meshgrid(np.geomspace(0.1, 10, 64), 10.0 ** np.arange(-3.5, 0.1, 0.5))
@@ -210,6 +223,8 @@ def main():
     benchmark_diagram()
     print("large deviations of the recurrent network")
     benchmark_cluster()
+    print("binary teacher, alpha in [.05, 2]")
+    benchmark_teacher()
     print("Franz-Parisi entropy of the binary perceptron")
     benchmark_franz_parisi()
     print("convex losses on random features")
