@@ -61,11 +61,13 @@ def climb(
     tol: float,
     max_steps: int = 40,
     cap: float = 2.0,
+    only_first: Array | bool = False,
 ) -> Climb:
     """The first root uphill of `start` along the flow dx/dt = -R(x), whose stable points are solutions of a map x -> x - R(x).
 
     `residual` returns R and whether x is beyond the last root.  Steps are -|J|^-1 R, where |J| has the moduli of the eigenvalues of J =
-    dR/dx: Newton's towards a root, and with the flow instead of back behind a fold, so that a gap without a root is passed.
+    dR/dx: Newton's towards a root, and with the flow instead of back behind a fold, so that a gap without a root is passed; only_first: such
+    a gap ends the climb (`passed`).
     """
 
     def going(s: tuple[Array, Climb, Array]) -> Array:
@@ -76,12 +78,17 @@ def climb(
         x, best, count = s
         r, push, passed = jax.linearize(residual, x, has_aux=True)
         jacobian = jax.vmap(push, out_axes=1)(jnp.eye(x.shape[0], dtype=x.dtype))
-        step, size = -solve_linear(modulus(jacobian), r), _size(r, x)
+        straight, size = modulus(jacobian), _size(r, x)
+        step = -solve_linear(straight, r)
+        behind = only_first & (jnp.trace(straight) - jnp.trace(jacobian) > 1e-8 * jnp.trace(straight))
         step = step * jnp.minimum(1.0, cap / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
         found, lost = size <= tol, ~jnp.all(jnp.isfinite(step))
         nearer = size < best.size
         closest = Climb(
-            jnp.where(nearer, x, best.x), jnp.where(nearer, size, best.size), found, ~found & (passed | lost)
+            jnp.where(nearer, x, best.x),
+            jnp.where(nearer, size, best.size),
+            found,
+            ~found & (passed | lost | behind),
         )
         return x + step, closest, count + 1
 

@@ -203,7 +203,10 @@ class Informed(Bipartite):
             return -r[None], (field[0] < _BARELY) | (margin >= 0) | skip
 
         top = climb(lambda below: excess(_ALIGNED - below), jnp.zeros(1), tol=1e-2, cap=1.0)
-        return (at(_ALIGNED - top.x[0]),), top.passed
+        first = at(_ALIGNED - top.x[0])
+        # without a branch of large R the other one is downhill
+        root = climb(lambda x: (self.state(x, n).residual, ~top.found), first, tol=_ROUGH, max_steps=20)
+        return (jnp.where(root.found, root.x, first),), top.passed
 
     def inside(self, state: State, edge: float = 1e-11) -> Array:
         return super().inside(state, edge)
@@ -225,10 +228,11 @@ class Uninformed(Bipartite):
         return self.prepare(n)[1]
 
     def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
-        """The climb from R = 0.  Where it runs to q = 1 there is no solution if the teacher is one (margin <= 0); otherwise it may have jumped
-        over it, and Newton's method decides.
+        """The climb from R = 0.  If the teacher is a solution (margin <= 0), it ends where this branch does: the other one is met from above.
+        Otherwise it may have jumped over what it looked for, and Newton's method decides.
         """
         coarse = max(1, self.nodes // self.coarser)
+        perfect = jnp.asarray(getattr(self.model, "kappa", 1.0), float) <= 0
 
         def excess(x: Array) -> tuple[Array, Array]:
             state = self.state(x, coarse)
@@ -236,11 +240,11 @@ class Uninformed(Bipartite):
             return state.residual, (room < 1e-10) | (room < 1e-5) & (gap < -0.05) | skip
 
         first = self.first()
-        low = climb(excess, first, tol=_ROUGH)
-        perfect = jnp.asarray(getattr(self.model, "kappa", 1.0), float) <= 0
+        low = climb(excess, first, tol=_ROUGH, only_first=perfect)
         tries = jnp.where(low.found | low.passed & perfect | skip, 0, 1)
         root = newton(lambda x: excess(x)[0], low.x[None], tol=_ROUGH, max_steps=30, limit=FAR, tries=tries)
-        absent = low.passed & (low.size > 10.0 * _ROUGH) & ~root.converged
+        gone = low.passed | (jnp.max(root.x) > FAR)
+        absent = gone & (low.size > 10.0 * _ROUGH) & ~(root.converged & _attracts(self, root.x, coarse))
         return (jnp.where(root.converged, root.x, low.x), first), absent
 
     def reached(self, x: Array, n: int) -> Array:
