@@ -51,6 +51,7 @@ COLUMNS = {
     "S_E": Column("external entropy: logarithm of the number of groups of replicas, y (phi - S_I)", NATS),
     "y": Column("number of replicas of the local entropy"),
     "slope": Column("d phi/d(control) at fixed y; control = d or q1, whichever was given", NATS),
+    "gamma": Column("local entropies: coupling whose soft form has this distance (see `LocalEntropy`)"),
     "eps": Column("clean test error of a typical student"),
     "eps_bary": Column("clean test error of the barycentre of the Gibbs measure"),
     "eps_center": Column("clean test error of the barycentre of the cluster"),

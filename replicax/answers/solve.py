@@ -275,9 +275,7 @@ def find_root(
         last = jnp.stack([jnp.where(root.converged, root.x, starts[0]), starts[0]])
         again = jnp.where(root.converged, 2, jnp.where(hopeless, 0, 1))
         steps = jnp.where(root.converged, 40, 12)
-        final = newton(
-            lambda x: residual(x, fine), last, tol=problem.tolerance, tries=again, max_steps=steps
-        )
+        final = newton(lambda x: residual(x, fine), last, tol=problem.tolerance, tries=again, max_steps=steps)
         return final._replace(steps=root.steps + final.steps)
 
     return implicit_root(lambda x: residual(x, fine), solver, starts[0])
@@ -357,8 +355,10 @@ def _assess(problem: Problem, root: Root, refinement: int, absent: Array):
     missing = problem.missing(state, n)
     scale = 1.0 + jnp.abs(columns.get("entropy", phi))
     known = error <= _KNOWN * scale
-    converged = root.converged & finite & known & problem.inside(state) & ~missing
-    code = jnp.where(absent, CODE["no solution"], CODE[problem.failure])
+    inside, solved = problem.inside(state), root.converged & finite & known
+    converged = solved & inside & ~missing
+    code = jnp.where(solved & ~inside, CODE[problem.beyond or problem.failure], CODE[problem.failure])
+    code = jnp.where(absent, CODE["no solution"], code)
     code = jnp.where(missing, CODE["no reference"], code)
     healthy = jnp.where(
         problem.counts & (columns.get("entropy", phi) < -error), CODE["negative entropy"], CODE["ok"]

@@ -143,3 +143,13 @@ def _shrink(fun, e: _Enclosure, tol) -> _Enclosure:
     best = jnp.where(jnp.abs(fx) <= jnp.abs(fb), x, b)
     least = jnp.minimum(0.5 * _width(best, tol) / jnp.abs(b - x), 0.5)
     return _Enclosure(x, b, c, fx, fb, fc, jnp.clip(cut, least, 1.0 - least), e.steps + 1.0)
+
+
+def vertex(values: Array, top: Array) -> Array:
+    """The largest value of the parabola through `values[top]`, the largest of them, and its neighbours (equal spacing)."""
+    i = jnp.clip(top, 1, values.shape[0] - 2)
+    a, b, c = values[i - 1], values[i], values[i + 1]
+    bend = 2.0 * b - a - c
+    return jnp.where(
+        jnp.isfinite(bend) & (bend > 0), b + 0.125 * (c - a) ** 2 / jnp.where(bend > 0, bend, 1.0), b
+    )

@@ -228,6 +228,13 @@ class LocalEntropy(Ansatz):
     d or q1: the control; y: number of replicas (inf: the limit, as its own functional).  Results: phi = Phi/y per replica,
     entropy = S_I = d(y phi)/dy, S_E = y (phi - S_I), slope = d phi/d(control) at fixed y.  Around a reference of binary weights at given d
     branch says whether references with many solutions dominate (dense), those with one do (metastable), or only those exist (frozen).
+
+    branch = core | large-d: where several of those coexist, the one of the dense core around the reference (larger q1) or the other.
+
+    gamma: the coupling of the soft form, whose Legendre transform in the distance this is.  With d(W, W') = |W - W'|^2/2 = N (1 - W.W'/N), twice
+    the Hamming distance (W = +-1), a weight exp(-(gamma/2) sum_a d(W_a, W~)) of the reference, or exp(-(gamma/2) sum_{a<b} d(W_a, W_b)) without
+    one, has this distance at gamma = d phi/d((1-S)/2), or at -(4/(y-1)) d phi/dq1.  Then (1/N) E log Z = y phi - gamma y (1-S)/2, or
+    y phi - gamma y (y-1) (1-q1)/4.  Where gamma falls as d grows the soft form jumps over these distances.
     """
 
     name: ClassVar[str] = "local-entropy"
@@ -246,7 +253,10 @@ class LocalEntropy(Ansatz):
         doc="number of replicas; star: the y with S_E = 0",
     )
     ensemble: str = choice(
-        "replicas", "reference", "constrained", doc="what is close: replicas, or they and any reference, or one that is a solution"
+        "replicas",
+        "reference",
+        "constrained",
+        doc="what is close: replicas, or they and any reference, or one that is a solution",
     )
     kappa_ref: Number | None = parameter(
         None, doc="margin of the reference, ensemble = constrained (default: that of the model)"
@@ -262,6 +272,15 @@ class LocalEntropy(Ansatz):
             "default: recurrent networks annealed, perceptrons quenched",
         ),
     )
+    branch: str | None = eqx.field(
+        default=None,
+        static=True,
+        metadata=dict(
+            choices=(None, "core", "large-d"),
+            numeric=False,
+            doc="reference: of several saddles that of largest or smallest q1 (else: of larger Phi)",
+        ),
+    )
 
     def __check_init__(self) -> None:
         if (self.d is None) == (self.q1 is None):
@@ -269,7 +288,13 @@ class LocalEntropy(Ansatz):
         if self.centre is not None and self.ensemble != "replicas":
             raise ValueError(f"centre = {self.centre}: a property of ensemble = replicas")
         if self.kappa_ref is not None and self.ensemble != "constrained":
-            raise ValueError(f"kappa_ref = {self.kappa_ref}: the margin of a reference with ensemble = constrained")
+            raise ValueError(
+                f"kappa_ref = {self.kappa_ref}: the margin of a reference with ensemble = constrained"
+            )
+        if self.branch is not None and (self.ensemble != "reference" or self.y is INFINITE):
+            raise ValueError(
+                f"branch = {self.branch}: known around any reference, ensemble = reference, at finite y or y = star"
+            )
         for name, value, edge in (("q1", self.q1, (0.0, 1.0)), ("d", self.d, (0.5,))):
             if (
                 value is not None

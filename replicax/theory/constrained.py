@@ -21,9 +21,10 @@ from jax import Array, lax
 from replicax.numerics.quadrature import RANGE, Rule, gaussian_rule, unit_panels
 from replicax.numerics.roots import newton
 from replicax.numerics.special import H, log_2cosh
+from replicax.theory.displaced import Displaced
 from replicax.theory.free_entropy import FAR, Followed, State
 from replicax.theory.perceptron import TINY, Bipartite
-from replicax.theory.reference import AnyReference, Asked, Displaced, Sides
+from replicax.theory.reference import AnyReference, Asked, Sides
 from replicax.vocabulary.levels import Level, Terminal, peak, tower
 
 #: added to a variance that vanishes at y = 1, where its square root has no derivative
@@ -75,7 +76,6 @@ class Constrained(Followed, AnyReference):
     largest_block: ClassVar[int] = 1
     #: where a reference hardly differs from the barycentre of the W around it, what is left of them is a small difference
     tolerance: ClassVar[float] = 1e-9
-    size: ClassVar[int] = 5
     oriented: ClassVar[bool] = False
     more: ClassVar[tuple[float, ...]] = (-1.5, -1.0)
 
@@ -95,9 +95,13 @@ class Constrained(Followed, AnyReference):
             first = jnp.where(few & ~root.converged, seeds[0], first)
         return (lax.stop_gradient(first), *seeds)
 
+    def _free(self) -> AnyReference:
+        """The same around any reference."""
+        return AnyReference(self.model, self.y, self.control, self.by)
+
     def _felt(self, seeds: tuple[Array, ...]) -> Array:
         n = self.nodes // 4
-        free = AnyReference(self.model, self.y, self.control, self.by)
+        free = self._free()
         residual = lambda x: free.state(x, n).residual
         root = newton(residual, jnp.stack(free.starts()), tol=1e-6, limit=FAR)
         step = lambda _, x: x.at[3:].add(-0.6 * self.state(x, n).residual[3:])
@@ -119,14 +123,18 @@ class Constrained(Followed, AnyReference):
         alpha = jnp.asarray(self.model.weight, float)
         return Pull(self._unit * jnp.exp(x[4]), self._unit**2 * alpha * jnp.exp(x[3]))
 
-    def _pulled(self, x: Array, pull: Pull, asked: Asked) -> tuple[Array, ...]:
-        ratio, own = asked.cross / (jnp.exp(x[0]) * self._unit), asked.own / self._unit**2
+    def _pulled(self, x: Array, site: dict[str, Any], asked: Asked) -> tuple[Array, ...]:
+        gains = site["gains"]
+        ratio, own = asked.cross / (jnp.exp(x[0]) * gains.levels * self._unit), asked.own / self._unit**2
+        spread = jnp.exp(x[3]) * gains.spread
         if self.frozen:
-            return (x[3] - jnp.log(own + _NOTHING), x[4] - jnp.log(ratio + _NOTHING))
-        return (jnp.log(jnp.exp(x[3]) + _LITTLE) - jnp.log(own + _LITTLE), x[4] - jnp.log(ratio + TINY))
+            spread, own = jnp.log(spread), jnp.log(own + _NOTHING)
+            return (spread - own, x[4] + jnp.log(gains.ratio) - jnp.log(ratio + _NOTHING))
+        spread, own = jnp.log(spread + _LITTLE), jnp.log(own + _LITTLE)
+        return (spread - own, x[4] + jnp.log(gains.ratio) - jnp.log(ratio + TINY))
 
-    def _of_references(self, parts: dict[str, Any]) -> dict[str, Array]:
-        site, pull, outer = parts["site"], parts["pull"], parts["outer"]
+    def _of_references(self, site: dict[str, Any]) -> dict[str, Array]:
+        pull, outer = site["pull"], site["outer"]
         if self.frozen:
             return dict(q=jnp.ones_like(outer), t=site["S"])
         y = jnp.asarray(self.y, float)
@@ -137,13 +145,13 @@ class Constrained(Followed, AnyReference):
             q_hat=q_hat,
             t=site["cross"],
             t_hat=cross,
-            S_hat=parts["field"] + cross,
+            S_hat=site["field"] + cross,
         )
 
-    def _outside(self, steep: Array, inner: Array, field: Array, pull: Pull, n: int) -> Rule:
+    def _outside(self, steep: Array, inner: Array, field: Array, pull: Pull, R_hat: Array, n: int) -> Rule:
         """At y = inf W~ changes its mind over what its own field leaves undecided, however narrow; the W jump where theirs changes its sign."""
         if not self.frozen:
-            return super()._outside(steep, inner, field, pull, n)
+            return super()._outside(steep, inner, field, pull, R_hat, n)
         level = (Level((inner,), float("inf")),)
         tilt = tower(self.model.prior.terminal(jnp.zeros(())), level, n, (field,)).score[0] + pull.ratio
         undecided = jnp.sqrt(pull.spread + _NO_SPREAD) / (steep * jnp.maximum(jnp.abs(tilt), TINY))
@@ -173,13 +181,18 @@ class Constrained(Followed, AnyReference):
         spread = mean((ahead - behind - lone[..., None]) ** 2)
         return Sides(forward, back, mean(4.0 * ahead * behind), spread, mean(log_2cosh(u)) / self.y)
 
-    def _asked(self, site: dict[str, Array], pull: Pull, n: int) -> Asked:
+    def _asked(self, site: dict[str, Any], n: int) -> Asked:
+        pull = site["pull"]
         if self.frozen:
             return self._asked_at_once(site, pull, n)
         y = jnp.asarray(self.y, float)
         own = self.model.factor.terminal(site["complement"])
         planted = self.reference.factor.terminal(site["narrow"])
-        root, beside, wide = jnp.sqrt(site["q0"] + TINY), jnp.sqrt(site["apart"] + _NO_SPREAD), jnp.sqrt(site["gap"])
+        root, beside, wide = (
+            jnp.sqrt(site["q0"] + TINY),
+            jnp.sqrt(site["apart"] + _NO_SPREAD),
+            jnp.sqrt(site["gap"]),
+        )
         away = site["c"] * root
         nodes = int(_THIN * n**0.5)
         seen = self.model.factor.bends(site["complement"] + site["gap"], 0.0)
@@ -200,7 +213,9 @@ class Constrained(Followed, AnyReference):
         h_planted = h_planted[:, None] + beside * second.nodes
         h = h[:, None] * jnp.ones_like(h_planted)
         both = _Both(own, planted, y, h, h_planted, site["r"])
-        centre, width = peak(lambda u: tower(both, (), n, (u,)), jnp.zeros_like(h), wide * jnp.ones_like(h), 1.0)
+        centre, width = peak(
+            lambda u: tower(both, (), n, (u,)), jnp.zeros_like(h), wide * jnp.ones_like(h), 1.0
+        )
         along = wide * (jnp.abs(site["r"]) + TINY)
         wall = self.reference.factor.bends(site["narrow"], 0.0)
         ends = dict(lower=centre - RANGE, upper=centre + RANGE)
@@ -235,14 +250,15 @@ class Constrained(Followed, AnyReference):
             together=y * mean(inside(around * b)),
         )
 
-
-    def _asked_at_once(self, site: dict[str, Array], pull: Pull, n: int) -> Asked:
+    def _asked_at_once(self, site: dict[str, Any], pull: Pull, n: int) -> Asked:
         """y = inf: the maximum over v; below a kink in z' the reference would be violated, and pays (gap)^2/(2 narrow)."""
         own = self.model.factor.terminal(site["complement"])
         root, beside, gap = jnp.sqrt(site["q0"] + TINY), jnp.sqrt(site["apart"] + _NO_SPREAD), site["gap"]
         r, narrow, kappa = site["r"], site["narrow"], jnp.asarray(self.reference.kappa, float)
         seen = self.model.factor.bends(site["complement"] + gap, 0.0)
-        first = gaussian_rule(tuple(b / root for b in seen.positions), tuple(w / root for w in seen.widths), n)
+        first = gaussian_rule(
+            tuple(b / root for b in seen.positions), tuple(w / root for w in seen.widths), n
+        )
         h, away = root * first.nodes, site["c"] * root * first.nodes
         highest = lambda f, like: tower(f, (Level((gap * jnp.ones_like(like),), float("inf")),), n, (like,))
         edge = (kappa - away - r * gap * highest(own, h).score[0]) / beside
@@ -318,7 +334,9 @@ class DisplacedSolution(Displaced):
         m, doubt = out.score[0], out.curvature[0]
         S = mean(t * m)
         apart = mean((m - S / q * t) ** 2 + out.gap[0][0])
-        return dict(S=S, apart=apart, wide=mean(doubt), rho=tilt * mean((1.0 - t * t) * doubt), value=mean(out.value))
+        return dict(
+            S=S, apart=apart, wide=mean(doubt), rho=tilt * mean((1.0 - t * t) * doubt), value=mean(out.value)
+        )
 
     def _asked(self, q: Array, complement: Array, site: dict[str, Array], ratio: Array, n: int) -> Asked:
         own, planted = self.model.factor.terminal(complement), self.reference.factor.terminal(site["wide"])
@@ -326,7 +344,10 @@ class DisplacedSolution(Displaced):
         seen = self.model.factor.bends(complement, 0.0)
         asked = self.reference.factor.bends(site["wide"] + site["apart"], 0.0)
         rule = gaussian_rule(
-            (*(b / root for b in seen.positions), *(jnp.sign(site["S"]) * b / along for b in asked.positions)),
+            (
+                *(b / root for b in seen.positions),
+                *(jnp.sign(site["S"]) * b / along for b in asked.positions),
+            ),
             (*(w / root for w in seen.widths), *(w / along for w in asked.widths)),
             n,
         )

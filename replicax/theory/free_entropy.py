@@ -71,6 +71,8 @@ class Problem(Searched):
     accuracy: ClassVar[float] = 1e-10
     #: the status where no root is found
     failure: ClassVar[str] = "not converged"
+    #: the status of a root outside of the domain of the problem (`inside`); None: of one that is not found
+    beyond: ClassVar[str | None] = None
     #: where no root is found it is looked for again with finer rules
     retried: ClassVar[bool] = True
     #: the answer only where the problem before it is known to have no solution (not where none was found)

@@ -12,11 +12,11 @@ Krauth & Mezard, J. Phys. France 50 (1989) 3057; Monasson, PRL 75 (1995) 2847.
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from replicax.numerics.brackets import vertex
 from replicax.numerics.roots import newton
 from replicax.theory.ansatz import KRSB, Frozen, LocalEntropy, OneRSB, poses, require
 from replicax.theory.clusters import complexity
@@ -28,6 +28,8 @@ from replicax.vocabulary.limits import INFINITE, STAR
 #: logarithms of the inner increment of q^, per pattern, at which clusters are looked for; `_COARSE` nodes see the largest
 _INNER = np.linspace(-4.0, 8.0, 37)
 _COARSE = 48
+#: the least that is left of the equation of q1 where the scan has not just missed its zeros
+_CLOSE = 3e-3
 
 
 class Clusters(Bipartite):
@@ -41,23 +43,35 @@ class Clusters(Bipartite):
         return False
 
     def starts(self) -> tuple[Array, ...]:
-        """At q0 of RS: where the equation of q1 is solved, the largest q1 first."""
+        return self.prepare(self.nodes)[0]
+
+    def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
+        """Along solutions of the equation of q0, from q1 = q0 up: where that of q1 is solved, the largest q1 first.  There are no clusters
+        where it keeps its sign, as far as this tells.
+        """
         plain = Bipartite(self.model, (0.0,))
         root = newton(lambda y: plain.state(y, 32).residual, jnp.stack(plain.starts()), tol=1e-8, limit=FAR)
         points = jnp.asarray(_INNER)
-        at = lambda c: jnp.append(root.x, c)
-        left = lax.stop_gradient(jax.vmap(lambda c: self.state(at(c), _COARSE).residual[1])(points))
+        at = lambda z, c: jnp.append(z, c)
+
+        def along(z: Array, c: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+            outer = newton(
+                lambda z: self.state(at(z, c), _COARSE).residual[:1],
+                jnp.stack([z, root.x]),
+                tol=1e-6,
+                limit=FAR,
+            )
+            z = jnp.where(outer.converged, outer.x, z)
+            return z, (at(z, c), self.state(at(z, c), _COARSE).residual[1], outer.converged)
+
+        x, left, found = lax.stop_gradient(lax.scan(along, root.x, points)[1])
         crosses = left[:-1] * left[1:] <= 0
         last = points.size - 2 - jnp.argmax(crosses[::-1])
         first = jnp.argmax(crosses)
-        middle = lambda i: at(0.5 * (points[i] + points[i + 1]))
-        return tuple(
-            lax.stop_gradient(x)
-            for x in (middle(last), middle(first), at(points[jnp.nanargmin(jnp.abs(left))]))
-        )
-
-    def absent(self, n: int) -> Array:
-        return jnp.zeros((), bool)
+        middle = lambda i: 0.5 * (x[i] + x[i + 1])
+        least = jnp.nanargmin(jnp.abs(left))
+        none = jnp.all(found) & (vertex(-left, least) < -_CLOSE)
+        return (middle(last), middle(first), x[least]), none
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         """Clusters of binary weights contain at least one configuration."""

@@ -129,7 +129,7 @@ class Bipartite(Problem):
         """Clean test errors arccos(R)/pi of one solution and arccos(R/sqrt(q))/pi of the barycentre (of one level of overlaps)."""
         seen = self._seen(state.parts)
         # at alpha = 0 the barycentre is at the origin: it guesses
-        angle = lambda rest: jnp.arctan2(jnp.sqrt(rest + _LEAST), seen.R) / jnp.pi
+        angle = lambda rest: clean_error(seen.R, rest + _LEAST)
         return dict(eps=angle(seen.complement + seen.rest), eps_bary=angle(seen.rest))
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
@@ -146,6 +146,11 @@ class Bipartite(Problem):
         value = model.prior.value(site.conjugates, site.b, self.ms, n, site.R_hat)
         energetic = self._factor(self._seen(state.parts), n).value
         return (-0.5 * (q_hat * site.complement + coupling + norm) - along, value, model.weight * energetic)
+
+
+def clean_error(R: Array, rest: Array) -> Array:
+    """arccos(R/sqrt(q))/pi of weights of squared norm q and overlap R with the teacher, rest = q - R^2."""
+    return jnp.arctan2(jnp.sqrt(rest), R) / jnp.pi
 
 
 def compare(x: Array, conjugate: Array, alpha: Array, asked: Array) -> Array:

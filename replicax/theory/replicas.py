@@ -19,22 +19,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from replicax.numerics.special import binary_entropy
 from replicax.theory.ansatz import LocalEntropy, poses, require
 from replicax.theory.constrained import Constrained, DisplacedSolution
+from replicax.theory.displaced import Displaced, DisplacedOnSphere
+from replicax.theory.free_ball import LOOSE, FreeBall, FreeBallAround
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
-from replicax.theory.perceptron import TINY, Bipartite
-from replicax.theory.reference import AnyReference, Displaced, SingleSolutions
+from replicax.theory.perceptron import TINY, Bipartite, clean_error
+from replicax.theory.reference import AnyReference, SingleSolutions
+from replicax.theory.reference_sphere import AnyReferenceOnSphere, ConstrainedOnSphere
 from replicax.theory.zero_complexity import AtZeroComplexity
-from replicax.vocabulary.levels import Level, is_frozen, tower
+from replicax.vocabulary.levels import is_frozen
 from replicax.vocabulary.limits import INFINITE, STAR
 
 #: (q1 - q0)/q1 where the sphere is looked at first: finite y, y = inf
 _SHARES = (np.linspace(0.001, 0.999, 24), np.geomspace(1e-3, 1e17, 48))
-
-#: dq in units of 1 - q1 at y = inf: at larger ones phi is that of the free ball to all digits
-_LOOSE = 1e12
 
 
 class Replicas(Bipartite):
@@ -110,7 +109,7 @@ class Replicas(Bipartite):
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         spread, rest = state.parts["site"].overlaps[1], state.parts["site"].complement
-        resolved = spread < _LOOSE * rest if self.frozen and self.labels is None else True
+        resolved = spread < LOOSE * rest if self.frozen and self.labels is None else True
         return super().inside(state, edge) & resolved
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
@@ -119,13 +118,14 @@ class Replicas(Bipartite):
         energy, entropy = self.thermal(state, phi, n)
         if self.frozen:
             columns = dict(S_I=entropy, S_E=self._fluctuation(state), y=jnp.full_like(phi, jnp.inf))
-            slope = 0.5 * (alpha * asked[1] - site.conjugates[1])
+            slope, gamma = 0.5 * (alpha * asked[1] - site.conjugates[1]), jnp.zeros(())
         else:
             y = jnp.asarray(self.ms[1], float)
             by_y = self.partial(lambda p: p.ms[1], state, n)
             columns = dict(S_I=phi + y * by_y, S_E=-y * y * by_y, y=y)
-            slope = 0.5 * (y - 1.0) * (alpha * sum(asked) - sum(site.conjugates))
-        columns |= dict(entropy=columns["S_I"], energy=energy, slope=self.scale * slope)
+            gamma = 2.0 * (sum(site.conjugates) - alpha * sum(asked))
+            slope = -0.25 * (y - 1.0) * gamma
+        columns |= dict(entropy=columns["S_I"], energy=energy, slope=self.scale * slope, gamma=gamma)
         if self.labels is not None:
             columns |= self.errors(state)
         return columns
@@ -141,65 +141,8 @@ class Replicas(Bipartite):
         """eps of one replica, eps_center of the barycentre of the cluster: arccos(R/sqrt(q1))/pi."""
         seen = self._seen(state.parts)
         around = seen.rest + (0.0 if self.frozen else seen.overlaps[1])
-        angle = lambda rest: jnp.arctan2(jnp.sqrt(rest), seen.R) / jnp.pi
+        angle = lambda rest: clean_error(seen.R, rest)
         return dict(eps=angle(seen.complement + around), eps_center=angle(around))
-
-
-class FreeBall(Problem):
-    """y = inf with a ball so small, or so few patterns, that it fits between the constraints: dq beyond any number, and phi without patterns.
-
-    No unknowns.  S_E, of order log dq, is not given (but without patterns; infinite on the sphere).
-    """
-
-    model: Any
-    q1: Array
-    scale: float = eqx.field(static=True, default=1.0)
-
-    nodes: ClassVar[int] = Replicas.nodes
-    size: ClassVar[int] = 0
-
-    @property
-    def counts(self) -> bool:
-        return False
-
-    def starts(self) -> tuple[Array, ...]:
-        return (jnp.zeros(0),)
-
-    def _ball(self) -> dict[str, Array]:
-        """phi, d phi/d q1 and S_E without patterns; lim dq^2 q1^ where q1^ vanishes."""
-        q1 = jnp.asarray(self.q1, float)
-        if self.model.prior.norm == "spherical":
-            return dict(
-                phi=0.5 * jnp.log1p(-q1), slope=-0.5 / (1.0 - q1), S_E=jnp.full_like(q1, jnp.inf), pull=q1
-            )
-        root = jnp.sqrt(q1)
-        field = jnp.arctanh(root) / root  # of the barycentre on itself: x = D tanh x
-        left = 1.0 - field * (1.0 - q1)
-        S_E = np.log(2.0) - 0.5 * (jnp.log(left) + 1.0 - left)
-        return dict(
-            phi=binary_entropy(0.5 * (1.0 - root)), slope=-0.5 * field, S_E=S_E, pull=2.0 / np.pi * q1
-        )
-
-    def state(self, x: Array, n: int) -> State:
-        q1 = jnp.asarray(self.q1, float)
-        spread = _LOOSE * (1.0 - q1)
-        levels = (Level((q1,), 0.0), Level((spread,), float("inf")))
-        asked = tower(self.model.factor.terminal(1.0 - q1), levels, n).overlap[0][0]
-        pull = self.model.weight * asked * (1.0 - q1 + spread) ** 2
-        return State(dict(q0=q1, q1=q1), x, dict(pull=pull))
-
-    def inside(self, state: State, edge: float = 1e-8) -> Array:
-        """The constraints would need a larger dq than the largest looked at."""
-        return state.parts["pull"] < self._ball()["pull"]
-
-    def terms(self, state: State, n: int) -> tuple[Array, ...]:
-        return (self._ball()["phi"],)
-
-    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
-        ball, nothing = self._ball(), jnp.zeros_like(phi)
-        S_E = jnp.where(state.parts["pull"] > 0, jnp.nan, ball["S_E"])
-        slope = self.scale * ball["slope"]
-        return dict(S_I=phi, S_E=S_E, y=nothing + jnp.inf, entropy=phi, energy=nothing, slope=slope)
 
 
 @poses(LocalEntropy, SphericalPerceptron)
@@ -213,22 +156,37 @@ def replicas(model: Any, ansatz: LocalEntropy) -> tuple[Problem, ...]:
         problem = Replicas(model, (0.0, y), control, ansatz.scale)
         if ansatz.y is INFINITE and problem.labels is None:
             return (problem, FreeBall(model, control, ansatz.scale))
-    elif model.prior.norm == "unit" and model.prior.even and getattr(model, "labels", "random") == "random":
-        by = "q1" if ansatz.d is None else "S"
-        if ansatz.ensemble == "constrained":
-            if ansatz.y is INFINITE and model.beta is not INFINITE:
-                raise ValueError(f"beta = {model.beta}: y = inf around a solution is known for beta = inf")
-            kappa = model.kappa if ansatz.kappa_ref is None else ansatz.kappa_ref
-            reference = eqx.tree_at(lambda m: m.kappa, model, jnp.asarray(kappa, float))
-            problem = Constrained(model, y, control, by, reference)
-            if ansatz.y is INFINITE and ansatz.d is not None:
-                return (DisplacedSolution(model, (0.0,), control, reference), problem)
-        else:
-            problem = AnyReference(model, y, control, by)
-            if ansatz.y is INFINITE and ansatz.d is not None:
-                return (problem, Displaced(model, (0.0,), control))
-            if ansatz.y is not STAR and problem.shares:
-                return (problem, SingleSolutions(model, y, control))
     else:
-        raise ValueError(f"ensemble = {ansatz.ensemble!r}: known for binary weights and random labels")
+        return _around(model, ansatz, y, control)
     return (AtZeroComplexity(problem) if ansatz.y is STAR else problem,)
+
+
+def _around(model: Any, ansatz: LocalEntropy, y: Any, control: Array) -> tuple[Problem, ...]:
+    """Groups of replicas with a reference."""
+    by = "q1" if ansatz.d is None else "S"
+    if ansatz.branch is not None and model.prior.norm == "spherical":
+        raise ValueError(f"branch = {ansatz.branch}: several saddles are known for binary weights")
+    sphere, taught = model.prior.norm == "spherical", getattr(model, "labels", "random") != "random"
+    if sphere and ansatz.y is STAR:
+        raise ValueError("y = star: on the sphere references have a volume, S_E < 0 at every y")
+    if ansatz.ensemble == "constrained":
+        if taught:
+            raise ValueError(f"labels = {model.labels}: around a solution known for random labels")
+        if ansatz.y is INFINITE and model.beta is not INFINITE:
+            raise ValueError(f"beta = {model.beta}: y = inf around a solution is known for beta = inf")
+        kappa = model.kappa if ansatz.kappa_ref is None else ansatz.kappa_ref
+        reference = eqx.tree_at(lambda m: m.kappa, model, jnp.asarray(kappa, float))
+        kind, displaced = (ConstrainedOnSphere, None) if sphere else (Constrained, DisplacedSolution)
+        problem, further = kind(model, y, control, by, reference=reference), (reference,)
+    else:
+        kind, displaced = (AnyReferenceOnSphere, DisplacedOnSphere) if sphere else (AnyReference, Displaced)
+        problem, further = kind(model, y, control, by, ansatz.branch), ()
+    if ansatz.y is STAR:
+        return (AtZeroComplexity(problem),)
+    if ansatz.y is INFINITE and ansatz.d is not None and displaced is not None:
+        far = displaced(model, (0.0,), control, *further)
+        if ansatz.ensemble == "constrained":
+            return (far, problem)
+        ball = (FreeBallAround(model, control),) if sphere and not taught else ()
+        return (problem, far, *ball)
+    return (problem, SingleSolutions(model, y, control)) if problem.shares else (problem,)

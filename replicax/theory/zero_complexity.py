@@ -35,6 +35,8 @@ class AtZeroComplexity(Followed):
     #: S_E is a small difference: more than its family needs
     accuracy: ClassVar[float] = 1e-9
     retried: ClassVar[bool] = False
+    #: S_E < 0 wherever the family is stable
+    beyond: ClassVar[str | None] = "no solution"
 
     @property
     def counts(self) -> bool:
@@ -80,7 +82,9 @@ class AtZeroComplexity(Followed):
             x = x.at[i].set(jnp.append(root.x, grid[i]))
             return (x, left.at[i].set(jnp.where(root.converged, complexity, jnp.nan))), None
 
-        (x, left), _ = lax.scan(look, (jnp.zeros((size, self.size)), jnp.full(size, jnp.nan)), jnp.arange(size))
+        (x, left), _ = lax.scan(
+            look, (jnp.zeros((size, self.size)), jnp.full(size, jnp.nan)), jnp.arange(size)
+        )
         many = ((1.0 + jnp.exp(x[:, -1]) / _MANY) * left)[_UP.size - 2 : _UP.size]
         constant = (many[1] > 0) & (jnp.abs(many[1] - many[0]) < _CONSTANT * many[1])
         order = jnp.argsort(jnp.where(jnp.isfinite(left), grid, jnp.inf))
@@ -101,7 +105,9 @@ class AtZeroComplexity(Followed):
         problem = self.family.at_y(y)
         state = problem.state(x[:-1], n)
         left = self._complexity(problem, state, n)
-        return State(state.order, jnp.append(state.residual, left - self.left), state.parts | dict(y=y, along=x))
+        return State(
+            state.order, jnp.append(state.residual, left - self.left), state.parts | dict(y=y, along=x)
+        )
 
     def fewer(self, share: Array, start: Array, n: int) -> "AtZeroComplexity":
         problem = self.family.at_y(jnp.exp(start[-1]))

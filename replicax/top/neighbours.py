@@ -118,7 +118,10 @@ def measure_neighbours(
 ) -> Measured:
     """The observables of `samples` enumerated instances, with control variates; first_moment: sum of n/C(N,t); solved: fraction that has n > 0."""
     seed: Any = seed_of(key, N)
-    instances = perceptron_instances(N=N, alpha=plain["alpha"], samples=samples, key=seed, patterns=patterns)
+    labels = plain.get("labels", "random")
+    instances = perceptron_instances(
+        N=N, alpha=plain["alpha"], samples=samples, key=seed, patterns=patterns, labels=labels
+    )
     y, t = asked.y, flips(asked.d, N)
     near = enumerate_neighbours(
         instances,
@@ -151,5 +154,5 @@ def measure_neighbours(
             values = {"phi": phi, "S_I": S_I, "S_E": y * (phi - S_I)}
         seen = np.isfinite(phi).mean()
     kept = np.isfinite(next(iter(values.values())))
-    around = controls(instances)[kept]
+    around = controls(instances)[kept] if labels == "random" else np.zeros((int(kept.sum()), 0))
     return Measured(N, {k: regressed(x[kept], around) for k, x in values.items()}, moment, float(seen))

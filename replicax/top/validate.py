@@ -132,7 +132,7 @@ def validate(
     Pair(d=..)            entropy, exact at every N (patterns = pm1: extrapolated)
     LocalEntropy(d=.., y=number, ensemble="reference" | "constrained")      phi, S_I, S_E, extrapolated
                           from the sizes at which 99% have solutions
-    each                  first-moment: (1/N) log E[pairs], exact at every N
+    each                  first-moment: (1/N) log E[pairs], exact at every N (random labels)
 
     N: the largest size enumerated; samples: the number of instances there, sqrt(2) times more for every
     weight less. sizes (or several N): all of them instead. algorithm: only this one. options: patterns =
@@ -221,7 +221,9 @@ def _surroundings(
     theory, notes = _theory(
         dataclasses.replace(model, alpha=alpha, kappa=kappa), dataclasses.replace(ansatz, **moved)
     )
-    rows = [_first_moment(log_mean_pairs(asked, plain, m.N, **options), m) for m in measured]
+    rows = []
+    if plain.get("labels", "random") == "random":
+        rows += [_first_moment(log_mean_pairs(asked, plain, m.N, **options), m) for m in measured]
     exact = asked.kind == "pair" and patterns == "gaussian"
     for name in measured[0].observables:
         seen, finite = [m.observables[name] for m in measured], theory[name][:-1]
