@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-__all__ = ["Bracketed", "bracketed_root"]
+__all__ = ["Bracketed", "bracketed_root", "vertex"]
 
 
 class Bracketed(NamedTuple):
