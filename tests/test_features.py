@@ -77,6 +77,15 @@ def test_shape_is_differentiable():
     np.testing.assert_allclose(slope, (of(a + step) - of(a - step)) / (2 * step), atol=1e-9)
 
 
+def test_arrays_of_shapes_are_a_batch():
+    shapes = jnp.array([[0.5, 1.0, 2.0]])
+    batch = coefficients(_Slope(shapes))
+    for i, a in enumerate(shapes[0]):
+        np.testing.assert_array_equal([x[0, i] for x in batch], coefficients(_Slope(a)))
+    with pytest.raises(ValueError, match="mu1 = mu"):
+        check_activation(_Slope(jnp.array([1.0, 0.0])))
+
+
 def test_names_survive_transformations():
     name = as_activation("sign")
     assert jax.tree.leaves(name) == [] and jax.tree.map(lambda x: x, name) == "sign"

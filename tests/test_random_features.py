@@ -9,6 +9,7 @@ from scipy.special import log_ndtr, ndtr
 from scipy.stats import norm
 
 import replicax as rx
+from replicax.vocabulary.features import Activation
 from replicax.vocabulary.projections import conjugates, entropy, project
 
 _T, _STEP = np.linspace(-10.0, 10.0, 1201, retstep=True)
@@ -240,3 +241,30 @@ def test_bad_parameters_are_named():
             rx.solve(rx.RandomFeatures(alpha=1.0, alpha_D=1.0), ansatz)
     with pytest.raises(ValueError, match="must be one of binary"):
         rx.simulate(rx.RandomFeatures(alpha=1.0, alpha_D=1.0, weights="spherical"), "enumeration", N=9)
+
+
+class _Cubic(Activation):
+    """g + weight He3(g)/sqrt(6): mu1 = 1, mu* = weight."""
+
+    weight: jax.Array
+
+    def __call__(self, g):
+        return g + self.weight * (g**3 - 3.0 * g) / np.sqrt(6.0)
+
+
+def test_thresholds_are_differentiable_in_the_shape_of_the_activation():
+    """Also in batches of shapes; only mu*/mu1 matters at margin 0."""
+
+    def capacity(weight):
+        return rx.threshold(rx.RandomFeatures(alpha_T=1.0, activation=_Cubic(weight)), "capacity").value
+
+    weights = jnp.array([0.3, 0.7, 1.2])
+    values, slopes = jax.vmap(jax.value_and_grad(capacity))(weights)
+    np.testing.assert_allclose(capacity(weights), values, atol=1e-12)
+    step = 1e-4
+    np.testing.assert_allclose(
+        slopes, (capacity(weights + step) - capacity(weights - step)) / (2 * step), atol=1e-7
+    )
+    sign = rx.threshold(rx.RandomFeatures(alpha_T=1.0, activation="sign"), "capacity").value
+    same = capacity(jnp.sqrt(np.pi / 2 - 1))  # mu*/mu1 of the sign
+    np.testing.assert_allclose(same, sign, atol=1e-11)

@@ -66,7 +66,7 @@ class Projected(Bipartite):
         # the curvature at V = mu*^2 + mu1^2 g: 1/g = 1 + (strength b whole)/V
         half = 0.5 * (mustar**2 - mu1**2 + strength * b * whole)
         root = jnp.sqrt(half**2 + (mu1 * mustar) ** 2)
-        g = jnp.where(half > 0, mustar**2 / (half + root), (root - half) / max(mu1**2, TINY))
+        g = jnp.where(half > 0, mustar**2 / (half + root), (root - half) / jnp.maximum(mu1**2, TINY))
         strong = jnp.clip(g, 1e-2 * weak**2, 1.0)
         # margins < 0 are respected where V is about kappa^2/(2 log alpha_T)
         narrow = jnp.asarray(self.model.kappa, float) ** 2 / (whole * (1.0 + 2.0 * jnp.log1p(strength)))

@@ -48,8 +48,8 @@ jax.tree_util.register_pytree_node(
 
 
 class Activation(eqx.Module):
-    """An activation with parameters (arrays: then its shape can be differentiated).  Subclasses give `__call__`, elementwise on arrays, and
-    `kinks`, the places where it or its first derivatives jump.
+    """An activation with parameters (arrays: then its shape can be differentiated, and arrays of shapes are a batch of activations).
+    Subclasses give `__call__`, elementwise on arrays at parameters that are numbers, and `kinks`, where it or its first derivatives jump.
     """
 
     @abc.abstractmethod
@@ -92,7 +92,12 @@ def coefficients(activation: Any) -> Coefficients:
         return _of_name(str(activation))
     if isinstance(activation, _Function):
         return _of_function(activation.function)
-    return _integrated(activation, _edges(activation.kinks))
+    edges = _edges(activation.kinks)
+    one = lambda given: _integrated(given, edges)
+    shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in jax.tree.leaves(activation)))
+    for _ in shape:
+        one = jax.vmap(one)
+    return one(jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x, float), shape), activation))
 
 
 def apply(activation: Any, g: Array) -> Array:
@@ -170,5 +175,7 @@ def check_activation(activation: Any) -> None:
     if not isinstance(activation, (ActivationName, Activation)):
         return
     found = coefficients(activation)
-    if all(is_concrete(x) for x in found) and max(abs(float(found.mu1)), float(found.mustar)) < _ROUNDING:
+    if not all(is_concrete(x) for x in found):
+        return
+    if np.any(np.maximum(np.abs(found.mu1), found.mustar) < _ROUNDING):
         raise ValueError("activation: mu1 = mu* = 0, a constant feature carries nothing")
