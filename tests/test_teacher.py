@@ -62,6 +62,18 @@ def test_the_sphere_against_an_independent_program():
         np.testing.assert_allclose(solution.table()[name], wanted[:, i], atol=1e-8, rtol=0, err_msg=name)
 
 
+def test_the_sphere_always_has_students_of_a_teacher_that_breaks_nothing():
+    """R grows with the number of patterns, at any of them; at positive margins there is an end."""
+    alpha = np.array([1.0, 8.0, 20.0, 50.0, 200.0])
+    near = rx.solve(rx.SphericalPerceptron(alpha=alpha, kappa=-0.5, labels="teacher"))
+    assert np.all(near.converged) and np.max(near.residual) < 1e-11
+    assert np.all(np.diff(near.order.R) > 0) and near.order.R[-1] > 0.97
+    matched = rx.solve(rx.SphericalPerceptron(alpha=alpha, labels="teacher"))
+    np.testing.assert_allclose(matched.order.R, matched.order.q, atol=1e-11)
+    none = rx.solve(rx.SphericalPerceptron(alpha=[10.0, 100.0], kappa=0.3, labels="teacher"))
+    assert list(none.status) == ["no solution"] * 2
+
+
 @pytest.mark.slow
 def test_the_dominant_branch_is_the_one_of_largest_phi():
     """Margin 0: perfect learning, phi = 0, wins where the entropy of the other branch is negative; alpha = 0 has no information."""

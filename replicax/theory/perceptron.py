@@ -256,6 +256,20 @@ class Uninformed(Bipartite):
         return _attracts(self, x, n)
 
 
+class UninformedOnSphere(Uninformed):
+    """There is no other branch: at margins <= 0 always a solution, close to the teacher where patterns are many."""
+
+    def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
+        climbed, absent = super().prepare(n, skip)
+        first, coarse = self.first(), max(1, self.nodes // 4)
+        # the map itself, towards the solution on its side
+        step = lambda _, x: x - self.state(x, coarse).residual
+        few = lax.fori_loop(0, 3, step, first)
+        many = lax.fori_loop(0, 27, step, few)
+        margin = jnp.asarray(getattr(self.model, "kappa", 1.0), float)
+        return (few, many, *climbed, *Bipartite.starts(self)[1:]), absent & (margin > 0)
+
+
 def _attracts(problem: Bipartite, x: Array, n: int) -> Array:
     """Whether the branch grows out of R = 0 or R = 1 at x: no fold passed, so that the slow map is stable (trace, det > 0).  At margin 0
     this leaves out the roots off the Nishimori line q = R.
@@ -301,9 +315,9 @@ def replica_symmetric(model: Any, ansatz: RS) -> tuple[Problem, ...]:
     if isinstance(model, SymmetricPerceptron):
         require(model, "kappa")
     if getattr(model, "labelling", None) is not None:
-        low = Uninformed(model, (0.0,))
         if model.prior.norm == "spherical":
-            return (low,)
+            return (UninformedOnSphere(model, (0.0,)),)
+        low = Uninformed(model, (0.0,))
         perfect = (PerfectLearning(model),) if hasattr(model, "kappa") else ()
         return (low, Informed(model, (0.0,)), *perfect)
     if ansatz.branch is not None:
