@@ -87,10 +87,10 @@ def test_the_dominant_branch_is_the_one_of_largest_phi():
     assert np.all(low.order.R[:4] < 0.9) and np.all(np.asarray(high.order.R) == 1.0)
 
 
-#: (alpha, kappa): R, phi of the only solution far from R = 0 (`rx.branch` from small alpha arrives at the same)
+#: (alpha, kappa): R, phi of the only solution, as found by scans of starts
 FAR = {
-    (72.241698625013, -0.26503810747064604): (0.9960182675, 0.01220235061),
-    (1.69, 0.0369): (0.8869095490147, -0.207606),
+    (72.241698625013, -0.26503810747064604): (0.9960182675366406, 0.01220235061110769),
+    (1.6903945857501546, 0.03689404983464926): (0.886887566038789, -0.20780090944919383),
 }
 
 
@@ -101,7 +101,10 @@ def test_solutions_that_no_map_from_no_overlap_reaches():
     solution = rx.solve(rx.BinaryPerceptron(**parameters))
     assert np.all(solution.converged)
     np.testing.assert_allclose(solution.order.R, wanted[:, 0], atol=1e-9)
-    np.testing.assert_allclose(solution.phi, wanted[:, 1], atol=1e-3)
+    np.testing.assert_allclose(solution.phi, wanted[:, 1], atol=1e-9)
+    alpha, kappa = list(FAR)[1]  # followed from where the map arrives
+    path = rx.branch(rx.BinaryPerceptron(kappa=kappa, labels="teacher"), vary="alpha", start=1.0, stop=alpha)
+    np.testing.assert_allclose(path.table()["phi"][-1], solution.phi[1], atol=1e-9)
 
 
 @pytest.mark.slow

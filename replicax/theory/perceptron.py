@@ -32,8 +32,6 @@ class Bipartite(Problem):
     model: Any
     ms: tuple
 
-    #: nodes per bend for the solution; `solve` starts with half of them and checks with twice as many
-
     @property
     def labels(self) -> Labels | None:
         return getattr(self.model, "labelling", None)
