@@ -62,4 +62,6 @@ def test_beyond_a_fold_rows_stay_on_the_branch():
     assert np.all(np.diff(curve.R) > -1e-9) and np.max(np.abs(curve.R - curve.q)) < 1e-6
     assert abs(curve.alpha[fold] - 1.49263182) < 1e-8 and curve.R[-1] > 0.99
     same = np.interp(1.3, curve.alpha[: fold + 1], curve.R[: fold + 1])
-    assert abs(same - rx.solve(rx.BinaryPerceptron(alpha=1.3, labels="teacher"), rx.RS(branch="low")).R) < 5e-3
+    assert (
+        abs(same - rx.solve(rx.BinaryPerceptron(alpha=1.3, labels="teacher"), rx.RS(branch="low")).R) < 5e-3
+    )

@@ -108,6 +108,8 @@ def test_small_distances_from_a_cold_start():
     assert np.all(wide.converged) and np.max(wide.steps) <= 16
     np.testing.assert_allclose(wide.entropy[:2], binary_entropy(d[:2]), rtol=1e-12)
     assert np.all(wide.entropy <= binary_entropy(d) * (1 + 1e-12))
-    near = rx.solve(rx.BinaryPerceptron(alpha=[0.1, 0.1, 0.5, 0.5]), rx.FranzParisi(d=[1e-4, 0.4, 1e-3, 1e-4]))
+    near = rx.solve(
+        rx.BinaryPerceptron(alpha=[0.1, 0.1, 0.5, 0.5]), rx.FranzParisi(d=[1e-4, 0.4, 1e-3, 1e-4])
+    )
     assert list(near.status) == ["ok", "ok", "negative entropy", "inner saddle lost"]
     assert np.max(near.steps[:3]) <= 16 and np.isnan(near.entropy[3])

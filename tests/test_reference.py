@@ -99,7 +99,11 @@ def test_no_zero_complexity():
     """Far away S_E > 0 even for y -> inf; next to the capacity S_E < 0 down to the fold (its zero lies on the unstable branch)."""
     model, d = rx.BinaryPerceptron(alpha=np.array([0.65, 0.81])), np.array([0.28, 0.02])
     star = rx.solve(model, around(d=d, y="star"))
-    assert list(star.status) == ["no solution", "no solution"] and not np.any(star.converged) and np.all(np.isnan(star.y))
+    assert (
+        list(star.status) == ["no solution", "no solution"]
+        and not np.any(star.converged)
+        and np.all(np.isnan(star.y))
+    )
     assert rx.solve(model, around(d=d)).S_E[0] > 0.4
 
 

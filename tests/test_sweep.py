@@ -331,7 +331,9 @@ def test_eight_devices_agree_with_one(diagram, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of the memory is read from /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the peak of the memory is read from /proc"
+)
 def test_a_phase_diagram_of_40_000_points_is_small_and_fast():
     script = """
         import pathlib, re, time

@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.special import log_ndtr
 
 import replicax as rx
+
+LOG_2PI = np.log(2 * np.pi)
 
 #: (alpha, kappa): q, R, phi, eps, eps_bary of the branch of small R, from an independent program (quadrature in the teacher's field)
 BINARY = {
@@ -60,6 +64,37 @@ def test_the_sphere_against_an_independent_program():
     assert np.all(solution.converged)
     for i, name in enumerate(("q", "R", "phi", "eps", "eps_bary")):
         np.testing.assert_allclose(solution.table()[name], wanted[:, i], atol=1e-8, rtol=0, err_msg=name)
+
+
+def test_many_patterns_of_a_teacher_at_negative_margin():
+    """Around the teacher, where the map does not arrive: the equations of the specification by `quad`, on a scale of the teacher's field."""
+    alpha, kappa = np.meshgrid([300.0, 1500.0, 1e5], [-0.02, -0.368, -1.2], indexing="ij")
+    found = rx.solve(rx.SphericalPerceptron(alpha=alpha, kappa=kappa, labels="teacher"))
+    assert np.all(found.converged)
+    for a, k, q, R in zip(*(np.asarray(x).ravel() for x in (alpha, kappa, found.order.q, found.order.R))):
+        rest, d = 1.0 - q, np.sqrt(q - R * R)
+        log_mills = lambda z: (
+            -0.5 * ((k - np.sqrt(q) * z) ** 2 / rest + LOG_2PI)
+            - log_ndtr(-(k - np.sqrt(q) * z) / np.sqrt(rest))
+        )
+        score = lambda z: 2 * log_mills(z) + log_ndtr(R * z / d) - 0.5 * (z * z + LOG_2PI)
+        signal = lambda z: log_mills(z) - 0.5 * ((R * z / d) ** 2 + z * z) - LOG_2PI
+        ends = np.sqrt(rest) * np.array([-60.0, -5.0, 0.0, 5.0, 60.0])
+        mean = lambda f: sum(
+            quad(lambda z: np.exp(f(z)), x, y, epsrel=1e-11, epsabs=0)[0] for x, y in zip(ends[:-1], ends[1:])
+        )
+        np.testing.assert_allclose(q - R * R, rest * 2 * a * mean(score), rtol=1e-6)
+        np.testing.assert_allclose(R, 2 * a * np.sqrt(rest * q) / d * mean(signal), rtol=1e-6)
+
+
+def test_nothing_breaks_the_symmetry_of_students():
+    """The replicon stays above 1/2, its limit at margin 0: the line does not exist; without a teacher it does."""
+    kappa = np.array([-2.0, -0.1, 0.0, 0.3])
+    line = rx.threshold(rx.SphericalPerceptron(kappa=kappa, labels="teacher"), "dat")
+    assert list(line.status) == ["no solution"] * 4
+    alpha = np.geomspace(0.1, 1e4, 16)[:, None]
+    students = rx.solve(rx.SphericalPerceptron(alpha=alpha, kappa=kappa[:3], labels="teacher"))
+    assert np.all(students.converged) and np.min(students.replicon) > 0.5
 
 
 def test_the_sphere_always_has_students_of_a_teacher_that_breaks_nothing():

@@ -299,7 +299,9 @@ def _kernel(
         if problem.remains:
             done = done | (best[2]["code"] != CODE["no solution"])
         else:  # what is not found may exist, whatever another problem lacks
-            unknown = ~best[2]["converged"] & ~other[2]["converged"] & (other[2]["code"] == CODE["no solution"])
+            unknown = (
+                ~best[2]["converged"] & ~other[2]["converged"] & (other[2]["code"] == CODE["no solution"])
+            )
             done = done | unknown
         if liking is not None and more is not None:
             done = done & ~(other[2]["converged"] & (more > liking))

@@ -100,7 +100,9 @@ def _support(B: np.ndarray, lam: float, *, boxed: bool) -> tuple[np.ndarray, boo
         try:
             da = rhs / theta
             da -= (B @ np.linalg.solve(np.eye(r) + (B.T / theta) @ B, B.T @ da)) / theta
-        except np.linalg.LinAlgError:  # fewer than r margins are active, and their 1/theta hide the unit matrix
+        except (
+            np.linalg.LinAlgError
+        ):  # fewer than r margins are active, and their 1/theta hide the unit matrix
             da = np.linalg.solve(np.diag(theta) + B @ B.T, rhs)
         dz = (target - a * z - z * da) / a
         dt = (target - s * t + t * da) / s if boxed else np.zeros(P)

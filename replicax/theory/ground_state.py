@@ -54,4 +54,6 @@ class GroundState(Problem):
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         """The replicon 1 - alpha chi^2 <g''^2>: -inf for errors, whose g' jumps."""
         bent = self._tower(state.parts["chi"], n).curvature2[0] if self.model.loss != "errors" else jnp.inf
-        return dict(energy=-phi, replicon=1.0 - jnp.asarray(self.model.weight) * state.parts["chi"] ** 2 * bent)
+        return dict(
+            energy=-phi, replicon=1.0 - jnp.asarray(self.model.weight) * state.parts["chi"] ** 2 * bent
+        )

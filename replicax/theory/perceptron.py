@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from replicax.numerics.roots import climb, newton
+from replicax.numerics.special import log_H
 from replicax.theory.ansatz import RS, OneRSB, evaluates, poses, refuse, require
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import Model, Number, SymmetricPerceptron
@@ -265,7 +266,27 @@ class UninformedOnSphere(Uninformed):
         few = lax.fori_loop(0, 3, step, first)
         many = lax.fori_loop(0, 27, step, few)
         margin = jnp.asarray(getattr(self.model, "kappa", 1.0), float)
-        return (few, many, *climbed, *Bipartite.starts(self)[1:]), absent & (margin > 0)
+        rest = (many, *climbed, *Bipartite.starts(self)[1:])
+        return (few, self._near_teacher(), *rest), absent & (margin > 0)
+
+    def _near_teacher(self) -> Array:
+        """Where many patterns leave little room around the teacher at margins < 0 the annealed entropy
+        (1/2) log(1 - R^2) - alpha P(margin is not kept) is all there is: largest at c = (alpha/pi) exp(-kappa^2 (1 + c^2)/2), c = R/sqrt(1 - R^2);
+        there (q - R^2)/(1 - R^2) = alpha E[G^2] = alpha H(2^(1/2) |kappa| (1 + c^2)^(1/2))/(2^(1/2) pi c).
+        """
+        alpha = jnp.maximum(jnp.asarray(self.model.weight, float), TINY)
+        margin = jnp.abs(jnp.asarray(getattr(self.model, "kappa", 0.0), float))
+        aim = jnp.log(alpha / jnp.pi) - 0.5 * margin**2
+
+        def descend(_: int, x: Array) -> Array:
+            """Newton's step for log c + kappa^2 c^2/2 = aim, which is convex."""
+            curved = margin**2 * jnp.exp(2.0 * x)
+            return x - (x + 0.5 * curved - aim) / (1.0 + curved)
+
+        signal = lax.fori_loop(0, 60, descend, aim)
+        room = margin * jnp.sqrt(1.0 + jnp.exp(2.0 * signal))
+        spread = log_H(jnp.sqrt(2.0) * room) - jnp.log(jnp.sqrt(2.0) * jnp.pi) - signal
+        return jnp.stack([spread, signal - jnp.log(alpha)])
 
 
 def _attracts(problem: Bipartite, x: Array, n: int) -> Array:

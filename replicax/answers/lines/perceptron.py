@@ -110,8 +110,13 @@ def _never_freezes(model: BinaryPerceptron, options: Options, n: int) -> Array:
 
 
 def _stable_to_capacity(model: SphericalPerceptron, options: Options, n: int) -> Array:
-    """The replicon falls with alpha, to 1 - H(-kappa)/E(kappa - z)_+^2 where q -> 1: not negative for kappa >= 0."""
-    return jnp.asarray(model.kappa, float) >= 0
+    """Random labels: the replicon falls with alpha, to 1 - H(-kappa)/E(kappa - z)_+^2 where q -> 1: not negative for kappa >= 0.
+
+    A teacher: for kappa >= 0 solutions are convex, so that they are symmetric.  For kappa < 0 nothing proves it; on a grid of kappa in [-8, -1e-4]
+    and alpha in [1e-2, 1e7] the replicon is everywhere above the 1/2 to which it falls at kappa = 0, and returns to 1 for alpha -> inf: what is
+    left around the teacher is felt by alpha P(margin is not kept) ~ 1/log alpha patterns per weight.
+    """
+    return jnp.asarray((model.labelling is not None) | (jnp.asarray(model.kappa, float) >= 0))
 
 
 # ---------------------------------------------------------------- thresholds without a saddle

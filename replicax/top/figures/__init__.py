@@ -44,7 +44,9 @@ def panels(columns: int = 2, height: float = 4.2) -> tuple[Any, Any]:
     return drawing, drawing.subplots(1, columns)
 
 
-def points(axes: Any, x: Any, seen: Any, error: Any, colour: str, label: str | None = None, **look: Any) -> None:
+def points(
+    axes: Any, x: Any, seen: Any, error: Any, colour: str, label: str | None = None, **look: Any
+) -> None:
     """Simulation: points with bars of two standard errors."""
     axes.errorbar(x, seen, 2 * np.asarray(error), fmt="o", ms=4, capsize=2, color=colour, label=label, **look)
 

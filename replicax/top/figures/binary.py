@@ -315,4 +315,3 @@ def franz_parisi(quick: bool = False) -> tuple[Any, Any]:
         N=N, samples=samples, alpha=alpha,
     )  # fmt: skip
     return drawing, data
-

@@ -19,7 +19,6 @@ from replicax.top.finite_size import extrapolate
 _NATS = "nats per weight"
 
 
-
 @drawn("large-deviation")
 def large_deviation(quick: bool = False) -> tuple[Any, Any]:
     """Densest references: local entropy S_I and tilt y where their number ceases to be exponential (S_E = 0).

@@ -57,7 +57,9 @@ def spherical_phase_diagram(quick: bool = False) -> tuple[Any, Any]:
     axes.legend(fontsize="small", loc="lower right")
     axes.text(-2.9, 0.95, "no solutions", fontsize="small")
     text = "patterns per weight at the threshold {!r} (nan: there is none)"
-    fraction = dict(definition=f"fraction of {samples} instances of N = {N} that the gradient solves", units="1")
+    fraction = dict(
+        definition=f"fraction of {samples} instances of N = {N} that the gradient solves", units="1"
+    )
     data = xr.Dataset(
         {
             **{k: ("kappa", v, dict(definition=text.format(k), units="1")) for k, v in values.items()},
