@@ -225,7 +225,7 @@ class Around(Problem):
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         """slope = dS/dd = -2 dS/dp,  dS/dp = -p^ + alpha E[score of the reference along w times g]; replicon: of the reference."""
         alpha = jnp.asarray(self.model.weight, float)
-        # the score of the reference is a narrow peak at small d: finer nodes than the rest needs
+        # the score of the reference is a narrow peak at small d: the nodes of the finer functional, which share its evaluation
         rule, _, out = self._factor(state.parts, 2 * n)
         slope = -2.0 * (alpha * jnp.sum(rule.weights * out.cross) - state.order["p_hat"])
         energy, entropy = (

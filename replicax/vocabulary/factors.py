@@ -4,7 +4,8 @@ A factor is a weight exp(-beta l(Delta)) on the stability.  Seen through a cavit
 
     log f(h; V) = log E_{x ~ N(h, V)} exp(-beta l(x)),
 
-given in closed form where there is one, otherwise integrated from `log_weight`.
+given in closed form where there is one, otherwise integrated from `log_weight`.  Fields are multiplied by 1/sqrt(V), not divided by sqrt(V): XLA
+rewrites some of several such divisions, and no longer sees that a function and its derivatives have the same argument.
 """
 
 import abc
@@ -13,7 +14,7 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from replicax.numerics.quadrature import gaussian_rule
 from replicax.numerics.special import inverse_H, log_add_exp, log_diff_H, log_H
@@ -122,7 +123,7 @@ class HardMargin(Factor):
         return (self.kappa,)
 
     def log_partition(self, h: Array, V: Array) -> Array:
-        return log_H((self.kappa - h) / jnp.sqrt(V))
+        return log_H((self.kappa - h) * lax.rsqrt(V))
 
     def bends(self, V: Array, m: float | Array) -> Bends:
         u, width = onset(m)
@@ -143,7 +144,7 @@ class Errors(Factor):
 
     def log_partition(self, h: Array, V: Array) -> Array:
         # f = H + e^-beta (1 - H), safe at beta = 0 and beta = inf
-        u = (self.kappa - h) / jnp.sqrt(V)
+        u = (self.kappa - h) * lax.rsqrt(V)
         return log_add_exp(log_H(u), log_H(-u) - self.beta)
 
     def bends(self, V: Array, m: float | Array) -> Bends:
@@ -182,8 +183,8 @@ class SquaredHinge(Factor):
         cold = jnp.isinf(self.beta)
         beta = jnp.where(cold, 1.0, self.beta)
         gap, stretch = self.kappa - h, 1.0 + beta * V
-        u = gap / jnp.sqrt(V)
-        below = -0.5 * beta * gap**2 / stretch - 0.5 * jnp.log(stretch) + log_H(-u / jnp.sqrt(stretch))
+        u = gap * lax.rsqrt(V)
+        below = -0.5 * beta * gap**2 / stretch - 0.5 * jnp.log(stretch) + log_H(-u * lax.rsqrt(stretch))
         return jnp.where(cold, log_H(u), log_add_exp(log_H(u), below))
 
     def envelope(self, h: Array, chi: Array) -> Array:
@@ -207,8 +208,8 @@ class Rectangle(Factor):
         return (-self.kappa, self.kappa)
 
     def log_partition(self, h: Array, V: Array) -> Array:
-        scale = jnp.sqrt(V)
-        return log_diff_H((-self.kappa - h) / scale, (self.kappa - h) / scale)
+        steep = lax.rsqrt(V)
+        return log_diff_H((-self.kappa - h) * steep, (self.kappa - h) * steep)
 
 
 class UFunction(Factor):
@@ -224,5 +225,5 @@ class UFunction(Factor):
         return (-self.kappa, self.kappa)
 
     def log_partition(self, h: Array, V: Array) -> Array:
-        scale = jnp.sqrt(V)
-        return log_add_exp(log_H((self.kappa - h) / scale), log_H((self.kappa + h) / scale))
+        steep = lax.rsqrt(V)
+        return log_add_exp(log_H((self.kappa - h) * steep), log_H((self.kappa + h) * steep))
