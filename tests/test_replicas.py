@@ -69,6 +69,18 @@ def test_external_entropy_of_infinitely_many(model):
     assert abs(2 * excess[1] - excess[0] - limit.S_E) < 1e-5
 
 
+@pytest.mark.parametrize("y", [5.0, np.inf])
+def test_replicas_are_no_farther_than_typical_pairs(y):
+    """q0 = q1 at the distance of typical pairs; beyond it q0 would exceed q1."""
+    for model in (rx.BinaryPerceptron(alpha=0.5), rx.SphericalPerceptron(alpha=1.0, kappa=0.0)):
+        typical = rx.solve(model)
+        d = 0.5 * (1.0 - float(typical.order.q))
+        answer = rx.solve(model, rx.LocalEntropy(d=d + np.array([-1e-3, 1e-3, 0.05]), y=y))
+        assert list(answer.status) == ["ok", "no solution", "no solution"]
+        assert abs(answer.order.q0[0] - typical.order.q) < 3e-3
+        assert abs(answer.phi[0] - typical.phi) < 1e-4
+
+
 def test_what_is_not_known_is_said():
     with pytest.raises(ValueError, match="y = star: on the sphere"):
         rx.solve(rx.SphericalPerceptron(alpha=0.5), rx.LocalEntropy(d=0.1, y="star", ensemble="reference"))

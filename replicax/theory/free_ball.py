@@ -27,6 +27,7 @@ class FreeBall(Problem):
 
     nodes: ClassVar[int] = 64
     size: ClassVar[int] = 0
+    failure: ClassVar[str] = "no solution"
 
     @property
     def counts(self) -> bool:
@@ -80,6 +81,7 @@ class FreeBallAround(Problem):
 
     nodes: ClassVar[int] = FreeBall.nodes
     size: ClassVar[int] = 0
+    failure: ClassVar[str] = FreeBall.failure
 
     @property
     def ball(self) -> FreeBall:

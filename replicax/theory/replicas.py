@@ -19,11 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from replicax.numerics.roots import newton
 from replicax.theory.ansatz import LocalEntropy, poses, require
 from replicax.theory.constrained import Constrained, DisplacedSolution
 from replicax.theory.displaced import Displaced, DisplacedOnSphere
 from replicax.theory.free_ball import LOOSE, FreeBall, FreeBallAround
-from replicax.theory.free_entropy import Problem, State
+from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
 from replicax.theory.perceptron import TINY, Bipartite, clean_error
 from replicax.theory.reference import AnyReference, SingleSolutions
@@ -106,6 +107,16 @@ class Replicas(Bipartite):
         actual = site.norm - site.complement
         control = jnp.log(actual) - jnp.log(site.complement) - jnp.log(q1) + jnp.log1p(-q1)
         return state._replace(residual=state.residual.at[1].set(control))
+
+    def absent(self, n: int) -> Array:
+        """q0 rises to q1 where q1 is the overlap of a typical pair, and would exceed it below (random labels, replica symmetry stable)."""
+        if self.labels is not None:
+            return jnp.zeros((), bool)
+        pair = Bipartite(self.model, (0.0,))
+        root = newton(lambda x: pair.state(x, n).residual, jnp.stack(pair.starts()), tol=1e-10, limit=FAR)
+        typical = pair.state(root.x, n)
+        below = jnp.asarray(self.q1, float) < typical.order["q"] - 1e-8
+        return lax.stop_gradient(root.converged & below & (typical.parts["replicon"] > 0))
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         spread, rest = state.parts["site"].overlaps[1], state.parts["site"].complement
