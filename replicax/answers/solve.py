@@ -154,7 +154,8 @@ def evaluate(model: Any, ansatz: Ansatz, coordinates: Array, index: int, toleran
     moved either (at a fold the map is singular).
     """
     given = tuple(coordinates if i == index else None for i in range(index + 1))
-    return batched(_known(index, tolerance), (model, ansatz), given, refine=_unsatisfactory)
+    largest = ansatz.problems(model)[index].largest_block
+    return batched(_known(index, tolerance), (model, ansatz), given, refine=_unsatisfactory, largest=largest)
 
 
 @functools.cache

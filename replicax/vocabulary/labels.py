@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from replicax.numerics.special import log_H
 from replicax.vocabulary.levels import Tilt
@@ -54,12 +54,12 @@ class Teacher(Labels):
 
     rho: Array | float = 1.0
 
-    def _variance(self, V: Array) -> Array:
+    def _spread(self, V: Array) -> Array:
         rho2 = jnp.asarray(self.rho, float) ** 2
-        return 1.0 - rho2 + rho2 * V
+        return jnp.sqrt(1.0 - rho2 + rho2 * V)
 
     def log_weight(self, h: Array, V: Array) -> Array:
-        return float(np.log(2.0)) + log_H(-self.rho * h * lax.rsqrt(self._variance(V)))
+        return float(np.log(2.0)) + log_H(-self.rho * h / self._spread(V))
 
     def width(self, V: Array) -> Array:
-        return jnp.sqrt(self._variance(V)) / jnp.maximum(jnp.abs(jnp.asarray(self.rho, float)), _LEAST)
+        return self._spread(V) / jnp.maximum(jnp.abs(jnp.asarray(self.rho, float)), _LEAST)
