@@ -86,3 +86,17 @@ def test_phases():
     assert list(rx.phase(alpha, kappa)) == list(points.values())
     with pytest.raises(ValueError, match="alpha = -1"):
         rx.phase(-1.0, 0.0)
+
+
+def test_lines_at_very_negative_margins():
+    """Hardly any pattern is felt, and alpha is 1e5 to 1e16; the lines keep their order."""
+    kappa = np.array([-8.0, -6.0, -5.2])
+    lines = [
+        rx.threshold(Sphere(kappa=kappa), name) for name in ("dynamical", "kauzmann", "gardner", "capacity")
+    ]
+    values = np.stack([np.asarray(line.value) for line in lines])
+    assert np.all(np.isfinite(values)) and np.all(np.diff(values, axis=0) > 0)
+    for i in (1, 2):
+        alpha, q0, q1 = (float(np.asarray(x)[i]) for x in (lines[1].value, lines[1].q0, lines[1].q1))
+        first, second, sigma = by_hand(alpha, kappa[i], q0, q1)
+        assert abs(first) < 1e-6 * q0 and abs(second) < 1e-6 / (1 - q1) and abs(sigma) < 1e-7

@@ -132,7 +132,9 @@ def test_star_shape():
 
 @pytest.mark.slow
 def test_where_the_star_ends():
-    line = rx.threshold(Sphere(kappa=[-0.25, -0.5, -1.0, -2.0, 0.1]), "alpha-star")
+    line = rx.threshold(Sphere(kappa=[-0.25, -0.5, -1.0, -2.0, 0.1, -1e-4]), "alpha-star")
+    # kappa -> 0: next to the capacity, 2 + 4 (2/pi)^(1/2) |kappa|
+    np.testing.assert_allclose((line.value[5] - 2.0) / 1e-4, 4.0 * np.sqrt(2.0 / np.pi), rtol=2e-4)
     np.testing.assert_allclose(line.value[:4], [2.85980801, 3.67838256, 4.19733672, 2.36795385], atol=1e-7)
     assert line.status[4] == "no solution" and set(line.status[:4]) == {"unstable (replicon)"}
     margin = rx.threshold(Sphere(alpha=line.value[:4]), "kappa-max").value

@@ -190,6 +190,18 @@ def test_log_diff_H_limits_and_second_derivatives():
         np.testing.assert_allclose(hessian[:, k], numeric, rtol=1e-7, atol=1e-8)
 
 
+def test_log_hinge():
+    """E (k - z)_+^2 without the cancellations of (1 + k^2) H(-k) + k G(k); its slope is 2 E (k - z)_+."""
+    k = np.array([-30.0, -12.0, -8.0, -3.0, -0.5, 0.0, 1e-3, 2.0, 40.0])
+    with mp.workdps(60):
+        square = [(1 + mp.mpf(x) ** 2) * exact_H(-x) + x * mp.npdf(x) for x in k.tolist()]
+        slope = [2 * (x * exact_H(-x) + mp.npdf(x)) / y for x, y in zip(k.tolist(), square)]
+        wanted = np.array([float(mp.log(y)) for y in square]), np.array([float(y) for y in slope])
+    error = 4e-16 * (1 + k**2)
+    assert np.all(np.abs(special.log_hinge(k) - wanted[0]) < error * np.maximum(1.0, np.abs(wanted[0])))
+    np.testing.assert_allclose(jax.vmap(jax.grad(special.log_hinge))(k), wanted[1], rtol=1e-11)
+
+
 # ---------------------------------------------------------------- log cosh, log sums
 
 

@@ -319,27 +319,35 @@ def _kernel(
         if coordinates is not None and len(coordinates) == len(problems)
         else (None,) * len(problems)
     )
-    answers = [_answer(p, g, refinement) for p, g in zip(problems, given)]
-    wanted = [ansatz.preference(a[0], a[1]) for a in answers]
-    best, liking = answers[0], wanted[0]
-    for problem, other, more in zip(problems[1:], answers[1:], wanted[1:]):
+    best = _answer(problems[0], given[0], refinement)
+    answers, liking = [best], ansatz.preference(best[0], best[1])
+    for problem, start in zip(problems[1:], given[1:]):
         done = best[2]["converged"]
         if problem.remains:
             done = done | (best[2]["code"] != CODE["no solution"])
-        else:  # what is not found may exist, whatever another problem lacks
-            unknown = (
-                ~best[2]["converged"] & ~other[2]["converged"] & (other[2]["code"] == CODE["no solution"])
-            )
-            done = done | unknown
+        other = _unless(liking is None and done, lambda p=problem, s=start: _answer(p, s, refinement))
+        answers.append(other)
+        if not problem.remains:  # what is not found may exist, whatever another problem lacks
+            lost = ~best[2]["converged"] & ~other[2]["converged"]
+            done = done | (lost & (other[2]["code"] == CODE["no solution"]))
+        more = ansatz.preference(other[0], other[1])
         if liking is not None and more is not None:
             done = done & ~(other[2]["converged"] & (more > liking))
             liking = jnp.where(done, liking, more)
         best = _merged(done, best, other)
     columns, order, trust, _ = best
-    if len(answers) > 1 and wanted[0] is not None and "R" in order:
+    if len(answers) > 1 and liking is not None and "R" in order:
         columns = columns | dict(branch=_branch_of(order["R"], [a[1]["R"] for a in answers]))
     columns = ansatz.present(columns)
     return Solution(model, ansatz, columns, order, coordinates=tuple(a[3] for a in answers), **trust)
+
+
+def _unless(done: Any, answer: Any) -> tuple:
+    """The answer, or (where points are not in a batch) nothing if there is no need of one."""
+    if done is False:
+        return answer()
+    nothing = lambda x: jnp.full(x.shape, jnp.nan if x.dtype.kind == "f" else 0, x.dtype)
+    return jax.lax.cond(done, lambda: jax.tree.map(nothing, jax.eval_shape(answer)), answer)
 
 
 def _branch_of(R: Array, all_R: list[Array]) -> Array:

@@ -253,13 +253,14 @@ class _Kernel(NamedTuple):
             return self._answer(model, value, columns, code, converged, residual)
         system = self.definition.system(model, options)
         n = system.nodes * refinement
-        absent = jax.lax.stop_gradient(system.absent(n))
-        root = find_root(system, None, refinement, (system.starts(), absent))
+        absent, starts = jax.lax.stop_gradient(system.absent(n)), system.starts()
+        root = find_root(system, None, refinement, (starts, absent))
         value, columns = system.value(root.x), system.columns(root.x, n)
         finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (value, *columns.values())]))
         converged = root.converged & finite & system.inside(root.x, n) & ~absent
         # an overlap that runs to 1, or a parameter to the end of its range, says that the condition is met nowhere
-        lost = absent | (jnp.abs(root.x[-1]) > _FAR_PARAMETER) | jnp.any(root.x[:-1] > _FAR_COORDINATE)
+        away = jnp.min(jnp.abs(root.x[-1] - jnp.stack(starts)[:, -1]))
+        lost = absent | (away > _FAR_PARAMETER) | jnp.any(root.x[:-1] > _FAR_COORDINATE)
         lost = jnp.where(lost, CODE["no solution"], CODE["not converged"])
         code = jnp.where(converged, system.code(root.x, n), lost)
         return self._answer(model, value, columns, code, converged, root.residual)

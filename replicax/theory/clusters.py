@@ -19,7 +19,7 @@ from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.perceptron import TINY, Bipartite
 
 #: logarithms of (q1 - q0)/(1 - q1) at which the clusters at m = 1 are looked for
-_SPREADS = np.linspace(-5.0, 5.0, 26)
+_SPREADS = np.linspace(-5.0, 7.0, 31)
 _COARSE = 24
 
 

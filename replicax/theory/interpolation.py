@@ -23,12 +23,11 @@ from jax import Array, lax
 from replicax.numerics.brackets import bracketed_root
 from replicax.numerics.faddeeva import log_scaled_tail
 from replicax.numerics.quadrature import RANGE, gaussian_rule, unit_panels
-from replicax.numerics.special import H, log_H, mills, mills_1
+from replicax.numerics.special import H, log_H, log_hinge, mills, mills_1
 from replicax.theory.ansatz import Interpolation, poses, require
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.models import Number, SphericalPerceptron
 from replicax.theory.perceptron import TINY, Bipartite
-from replicax.vocabulary.factors import SquaredHinge, WeightTerminal
 from replicax.vocabulary.levels import Bends, Level, tower
 from replicax.vocabulary.limits import INFINITE
 
@@ -173,17 +172,15 @@ class WithMaximumMargin(Problem):
         return Bipartite(self.model, (0.0,))
 
     def starts(self) -> tuple[Array, ...]:
-        end = lambda k: self._end(WeightTerminal(SquaredHinge(k)), 64)
-        top = bracketed_root(end, -6.0, 20.0, tol=1e-6)
+        top = bracketed_root(self._end, -30.0, 200.0, tol=1e-6)
         margin = jnp.where(top.converged, top.value, 0.0)
         # p^2 = q/2
         scale = 0.5 * jnp.log(2.0 * jnp.maximum(jnp.asarray(self.model.weight, float), TINY))
         return tuple(jnp.concatenate([x, 0.5 * x - scale, margin[None]]) for x in self.typical.starts())
 
-    def _end(self, hinge: WeightTerminal, n: int) -> Array:
+    def _end(self, kappa_max: Array) -> Array:
         """log of alpha <(kappa_max - h)_+^2> = 1."""
-        moments = tower(hinge, (Level((jnp.ones(()),), 0.0),), n)
-        return jnp.log(jnp.asarray(self.model.weight, float) * moments.overlap[0][0])
+        return jnp.log(jnp.asarray(self.model.weight, float)) + log_hinge(kappa_max)
 
     def state(self, x: Array, n: int) -> State:
         one = self.typical.state(x[:1], n)
@@ -197,12 +194,11 @@ class WithMaximumMargin(Problem):
             return spread * (jnp.exp(-0.5 * u**2) / np.sqrt(2 * np.pi) - u * H(u))
 
         asked = cross_score(self.typical, one, along, Bends((x[2],), (spread,)), inner, n)
-        hinge = WeightTerminal(SquaredHinge(x[2]))
-        residual = [x[1] - 0.5 * jnp.log(free) - jnp.log(asked), self._end(hinge, n)]
+        residual = [x[1] - 0.5 * jnp.log(free) - jnp.log(asked), self._end(x[2])]
         order = dict(q=one.order["q"], p=alpha * jnp.exp(x[1]) * jnp.sqrt(free))
         return State(order, jnp.append(one.residual, jnp.stack(residual)), dict(one=one, kappa_max=x[2]))
 
-    def inside(self, state: State, edge: float = 1e-8) -> Array:
+    def inside(self, state: State, edge: float = 1e-14) -> Array:
         return self.typical.inside(state.parts["one"], edge)
 
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from replicax.numerics.special import H, log_add_exp, log_H
+from replicax.numerics.special import H, log_add_exp, log_H, log_hinge
 from replicax.theory.breaking import Landscape, quadratic_tilt
 from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic
 
@@ -76,10 +76,8 @@ class Jamming(Landscape):
         return entropic(ladder) / -value * share
 
     def symmetric(self) -> Array:
-        """1/E(kappa + z)_+^2: Gardner, J. Phys. A 21 (1988) 257."""
-        k = jnp.asarray(self.kappa, float)
-        density = jnp.exp(-0.5 * k * k) / jnp.sqrt(2.0 * jnp.pi)
-        return 1.0 / ((1.0 + k * k) * H(-k) + k * density)
+        """1/E(kappa - z)_+^2: Gardner, J. Phys. A 21 (1988) 257."""
+        return jnp.exp(-log_hinge(self.kappa))
 
     def below(self) -> Array:
         """The part of the gaps that lies below 0 without steps."""

@@ -106,11 +106,11 @@ class Solutions(Landscape):
     def first(self) -> Array:
         """The lowest point of a wide scan of q_0, (1 - q_1)/(1 - q_0) and m."""
         one = Solutions(self.model, 1)
-        grids = (jnp.linspace(-6.0, 6.5, 15), jnp.linspace(-7.0, -0.1, 10), jnp.linspace(-3.5, 1.5, 6))
+        grids = (jnp.linspace(-6.0, 6.5, 12), jnp.linspace(-7.0, -0.1, 9), jnp.linspace(-3.5, 1.5, 5))
         outer, inner, number = (g.ravel() for g in jnp.meshgrid(*grids))
         rest = jnp.exp(inner - outer)  # (1 - q1)/q0
         tries = jnp.stack([jnp.log(-jnp.expm1(inner)) - outer, number, jnp.log(rest)], axis=1)
-        values = lax.map(lambda x: one.value(one.ladder(x, 1), 20), tries, batch_size=60)
+        values = lax.map(lambda x: one.value(one.ladder(x, 1), 12), tries, batch_size=60)
         best = tries[jnp.nanargmin(values)]
         return _spread(best, self.most)
 

@@ -96,8 +96,8 @@ def energetic(ladder: Ladder, pattern: Pattern, kappa: Array, n: int, nudges: Ar
 
 
 def _rule(n: int) -> int:
-    """Nodes of a rule a bend: pairs of panels."""
-    return 64 * max(1, n // 64)
+    """Nodes of a rule a bend: pairs of panels; few for a first look."""
+    return 64 * max(1, n // 64) if n >= 32 else 32
 
 
 class _Negative(NamedTuple):

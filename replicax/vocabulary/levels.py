@@ -37,6 +37,8 @@ from replicax.numerics.quadrature import RANGE, gaussian_rule
 #: below this variance, in units of the squared width of the bend, a level is its first-order expansion (the next term is v^2/8)
 SMALL = 1e-8
 _STENCIL = 0.015
+#: integrands that are largest farther out than this widen the range
+_FAR = 4.5
 #: nodes gather at a pair of peaks that are farther apart than about the square root of this
 _APART = 400.0
 
@@ -245,11 +247,13 @@ def _quadrature(
         weights = weights * jnp.exp(log_weights)
         value = jnp.sum(weights * deep.value, axis)
     else:
-        exponent = m * deep.value + log_weights
+        exponent, factors = m * deep.value + log_weights, weights
         top = lax.stop_gradient(jnp.max(exponent, axis, keepdims=True))
         weights = weights * jnp.exp(exponent - top)
         norm = jnp.sum(weights, axis, keepdims=True)
         value = (jnp.log(norm) + top)[(..., *(0,) * c)] / m
+        if terminal.slope(0) is None:  # constraints: next to nothing where hardly anything is asked
+            value = _of_little(m * deep.value, factors * jnp.exp(log_weights), axis, m * value) / m
         weights = weights / norm
 
     def mean(x: Array) -> Array:
@@ -270,6 +274,15 @@ def _quadrature(
     if plain and deeper and is_frozen(deeper[0].m) and terminal.slope(0):
         gaps = ((gaps[0][0] + _crossing(inner, level.variances[0], h[0]),), *gaps[1:])
     return Moments(value, score, hessian, (own, *rest[0]), (spread, *gaps), rest[2], rest[3], cross, rest[4])
+
+
+def _of_little(exponent: Array, weights: Array, axis: tuple[int, ...], otherwise: Array) -> Array:
+    """log E exp(exponent), relatively accurate where it is next to nothing."""
+    lost = jnp.sum(weights * jnp.expm1(jnp.minimum(exponent, 1.0)), axis)
+    # nodes that follow a tilted measure leave the bulk
+    whole = (jnp.sum(weights, axis) > 1.0 - 1e-12) & (jnp.max(exponent, axis) < 1.0)
+    little = whole & (jnp.abs(lost) < 0.1)
+    return jnp.where(little, jnp.log1p(jnp.where(little, lost, 0.0)), otherwise)
 
 
 def _crossing(inner: Callable, v: Array, h: Array) -> Array:
@@ -334,7 +347,11 @@ def _steps(
             positions = (*positions, *(everywhere(p) for p in tilt.positions))
             widths = (*widths, *(everywhere(w) for w in tilt.widths))
         centre = jnp.zeros_like(scale) if tilt is None else everywhere(tilt.centre)
-        ends = dict(lower=centre - RANGE, upper=centre + RANGE)
+        # the squared score of a constraint that is hardly ever felt, exp(-((z - b)/w)^2), lies around 2 b/(2 + w^2), w widened by deeper levels
+        wider = sum((everywhere(deep.variances[component]) for deep in deeper), jnp.zeros(())) / scale**2
+        peaks = jnp.stack([2.0 * b / (2.0 + w**2 + wider) for b, w in zip(positions, widths)])
+        beyond = lambda far: RANGE + jnp.maximum(0.0, jnp.max(far, 0) - _FAR)
+        ends = dict(lower=centre - beyond(-peaks), upper=centre + beyond(peaks))
         rule = gaussian_rule(positions, widths, n, even=even, moving=jumps, **ends)
     elif slope is None:
         centre, spread = peak(inner, h, scale, m)

@@ -13,14 +13,14 @@ from replicax.answers.solve import find_root
 from replicax.answers.status import CODE
 from replicax.answers.thresholds import Definition, Explicit, Options, System, define
 from replicax.numerics.brackets import bracketed_root
-from replicax.numerics.special import inverse_H, log_H
+from replicax.numerics.special import inverse_H, log_H, log_hinge
 from replicax.theory.ansatz import RS
 from replicax.theory.free_entropy import Problem, Searched, State
 from replicax.theory.frozen import FREEZING_FACTORS, annealed_freezing
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron, SymmetricPerceptron
 from replicax.theory.stability import breaking_point
 from replicax.vocabulary.factors import SquaredHinge, WeightTerminal
-from replicax.vocabulary.levels import Level, Moments, tower
+from replicax.vocabulary.levels import Level, tower
 from replicax.vocabulary.limits import INFINITE
 
 LOG2 = float(np.log(2.0))
@@ -54,19 +54,17 @@ def _break(problem: Problem, state: State, n: int) -> dict[str, Array]:
 # ---------------------------------------------------------------- first guesses
 
 
-def gardner_capacity(kappa: Array, n: int = 128) -> Array:
+def gardner_capacity(kappa: Array) -> Array:
     """Where q -> 1 on the sphere: 1/alpha = E(kappa - z)_+^2, from the jamming limit (errors cost h^2/(2(1-q))).
 
-    Closed form: (1 + kappa^2) H(-kappa) + kappa G(kappa).  Gardner, J. Phys. A 21 (1988) 257.
+    Gardner, J. Phys. A 21 (1988) 257.
     """
-    hinge = WeightTerminal(SquaredHinge(kappa))
-    return -0.5 / tower(hinge, (Level((jnp.ones(()),), 0.0),), n).value
+    return jnp.exp(-log_hinge(kappa))
 
 
 def gardner_margin(alpha: Array) -> Array:
     """The margin of which `gardner_capacity` is alpha."""
-    gap = lambda k: jnp.log(gardner_capacity(k)) - jnp.log(alpha)
-    return bracketed_root(gap, -8.0, 200.0).value
+    return bracketed_root(lambda k: -log_hinge(k) - jnp.log(alpha), -30.0, 200.0).value
 
 
 def first_moment_capacity(kappa: Array) -> Array:
@@ -163,21 +161,21 @@ class LargestMargin(Searched):
         spread = -2.0 * jnp.log(jnp.tan(angle))
         return tuple(jnp.stack([first, spread + shift]) for shift in (0.0, -1.0, 1.0))
 
-    def _parts(self, x: Array, n: int) -> tuple[Array, Array, Moments]:
-        kappa, _ = self._margin_and_weight(x)
-        rest = jax.nn.sigmoid(-x[1]) if self.taught else jnp.ones(())
-        R = jnp.sqrt(jax.nn.sigmoid(x[1])) if self.taught else jnp.zeros(())
-        tilt = self.model.labelling.tilt(R, jnp.ones(()), rest) if self.model.labelling else None
-        hinge = WeightTerminal(SquaredHinge(kappa))
-        return R, rest, tower(hinge, (Level((jnp.ones(()),), 0.0),), n, tilt=tilt)
+    def _overlap(self, x: Array) -> tuple[Array, Array]:
+        """R and 1 - R^2."""
+        if not self.taught:
+            return jnp.zeros(()), jnp.ones(())
+        return jnp.sqrt(jax.nn.sigmoid(x[1])), jax.nn.sigmoid(-x[1])
 
     def state(self, x: Array, n: int) -> State:
-        R, rest, moments = self._parts(x, n)
-        _, alpha = self._margin_and_weight(x)
-        residual = [jnp.log(alpha * moments.overlap[0][0]) - jnp.log(rest)]
-        if self.taught:
-            residual.append(jnp.log(alpha * moments.cross) - jnp.log(R))
-        return State(dict(q=jnp.ones(()), R=R), jnp.stack(residual), {})
+        (R, rest), (kappa, alpha) = self._overlap(x), self._margin_and_weight(x)
+        order = dict(q=jnp.ones(()), R=R)
+        if self.model.labelling is None:
+            return State(order, (jnp.log(alpha) + log_hinge(kappa))[None], {})
+        tilt = self.model.labelling.tilt(R, jnp.ones(()), rest)
+        moments = tower(WeightTerminal(SquaredHinge(kappa)), (Level((jnp.ones(()),), 0.0),), n, tilt=tilt)
+        residual = (alpha * moments.overlap[0][0] / rest, alpha * moments.cross / R)
+        return State(order, jnp.log(jnp.stack(residual)), {})
 
     def absent(self, n: int) -> Array:
         """Without patterns there is no largest margin; at margins <= 0 the teacher breaks no constraint."""
@@ -186,7 +184,7 @@ class LargestMargin(Searched):
         return jnp.asarray(self.taught) & (jnp.asarray(self.model.kappa, float) <= 0)
 
     def columns(self, x: Array, n: int) -> dict[str, Array]:
-        R, rest, _ = self._parts(x, n)
+        R, rest = self._overlap(x)
         taught = dict(R=R, eps=jnp.arctan2(jnp.sqrt(rest), R) / jnp.pi) if self.taught else {}
         return dict(q=jnp.ones(())) | taught
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 
 from replicax.answers.solve import solve
 from replicax.answers.thresholds import threshold
@@ -20,6 +21,13 @@ _LINES = (
     ("kauzmann", r"$\alpha_K$, few clusters", "C1", "-"),
     ("gardner", r"$\alpha_G$, clusters unstable", "C3", "-"),
 )
+#: what is found between them, and where to say it
+_REGIONS = (
+    (-2.4, 0.9, "no solutions"),
+    (-0.9, 0.35, "replica symmetric"),
+    (-2.35, 0.43, "1-RSB"),
+    (-1.8, 0.66, "full RSB"),
+)
 #: margins and shares of the capacity at which an algorithm looks for solutions
 _SIMULATED, _SHARES = (-1.5, -1.0, -0.5), np.linspace(0.4, 1.05, 14)
 #: where Parisi functions are drawn: continuous, and with a gap of overlaps
@@ -30,32 +38,42 @@ _POINTS = ((-1.0, 10.0), (-2.0, 105.0))
 def spherical_phase_diagram(quick: bool = False) -> tuple[Any, Any]:
     """Solutions of the spherical perceptron at negative margin: where they are many, clustered, and none.
 
-    alpha in units of the symmetric capacity alpha_c(kappa), against kappa; lines end where they do not exist.
+    alpha in units of the symmetric capacity alpha_c(kappa), against kappa; lines end where they do not exist.  Linear programs (maximise the
+    overlap with a random direction, then rescale) solve up to 1/Phi(kappa): Montanari, Zhong & Zhou, arXiv:2110.15824.
     """
     import xarray as xr
     from matplotlib.figure import Figure
 
-    kappas = np.linspace(-3.0, -0.1, 13 if quick else 59)
+    # with the margins at which lines end: at -1.4737 (one step beside full breaking) and -2.0431 (discontinuous breaking)
+    kappas = np.union1d(np.linspace(-3.0, -0.1, 13 if quick else 59), (-2.043, -1.474))
     values = {}
     for name, *_ in _LINES:
         options = dict(k=2.0) if name == "jamming" else {}
         found = threshold(SphericalPerceptron(kappa=kappas), name, **options)
         values[name] = np.asarray(found.value)
-    drawing = Figure(figsize=(6.4, 4.6), layout="constrained")
+    drawing = Figure(figsize=(8.4, 4.6), layout="constrained")
     axes = drawing.subplots()
     for name, label, colour, style in _LINES:
         beyond = name == "dat"  # behind the clusters the symmetric solution means nothing
         line = np.where(beyond & (values[name] > values["kauzmann"]), np.nan, values[name])
         axes.plot(kappas, line / values["capacity"], color=colour, ls=style, label=label)
+    programs = 1.0 / ndtr(kappas)
+    label = "a linear program solves below\n" + r"$\alpha_{\rm lin} = 1/\Phi(\kappa)$"
+    axes.plot(kappas, programs / values["capacity"], color="C2", ls="-.", label=label)
     N, samples = (100, 10) if quick else (200, 40)
     solved = np.stack([_solved(k, N, samples) for k in _SIMULATED])
     reached = [_half(p) for p in solved]
-    label = f"gradient solves half of\n{samples} instances ($N = {N}$, 2500 steps)"
+    label = (
+        f"gradient solves half of\n{samples} instances ($N = {N}$, 2500 steps)\nbars: spacing of $\\alpha$"
+    )
     spacing = 0.5 * (_SHARES[1] - _SHARES[0])
     axes.errorbar(_SIMULATED, reached, spacing, fmt="ks", ms=4, capsize=2, label=label)
-    axes.set(xlabel=r"margin $\kappa$", ylabel=r"$\alpha/\alpha_c(\kappa)$", ylim=(0.2, 1.05))
-    axes.legend(fontsize="small", loc="lower right")
-    axes.text(-2.9, 0.95, "no solutions", fontsize="small")
+    axes.set(
+        xlabel=r"margin $\kappa$", ylabel=r"$\alpha/\alpha_c(\kappa)$", xlim=(-3.05, 0.0), ylim=(0.1, 1.05)
+    )
+    drawing.legend(fontsize="small", loc="outside right upper")
+    for x, y, region in _REGIONS:
+        axes.text(x, y, region, fontsize="small", ha="center")
     text = "patterns per weight at the threshold {!r} (nan: there is none)"
     fraction = dict(
         definition=f"fraction of {samples} instances of N = {N} that the gradient solves", units="1"
@@ -63,6 +81,11 @@ def spherical_phase_diagram(quick: bool = False) -> tuple[Any, Any]:
     data = xr.Dataset(
         {
             **{k: ("kappa", v, dict(definition=text.format(k), units="1")) for k, v in values.items()},
+            "linear_program": (
+                "kappa",
+                programs,
+                dict(definition="up to which a linear program solves", units="1"),
+            ),
             "solved": (("kappa_simulated", "share"), solved, fraction),
         },
         coords=dict(
