@@ -158,6 +158,31 @@ def benchmark_teacher():
         )
 
 
+def benchmark_local_entropy():
+    """Along d from cold starts, all columns: y replicas, and references of either kind."""
+    binary, sphere = rx.BinaryPerceptron(alpha=0.6), rx.SphericalPerceptron(alpha=2.0, kappa=-0.5)
+    cases = (
+        ("binary, replicas", binary, dict(), (4.0, np.inf, "star"), 64),
+        ("binary, reference", binary, dict(ensemble="reference"), (4.0, np.inf, "star"), 64),
+        ("binary, constrained", binary, dict(ensemble="constrained"), (4.0, np.inf), 8),
+        ("sphere, replicas", sphere, dict(), (4.0, np.inf), 64),
+        ("sphere, reference", sphere, dict(ensemble="reference"), (4.0, np.inf), 64),
+        ("sphere, constrained", sphere, dict(ensemble="constrained"), (4.0,), 8),
+    )
+    for name, model, ensemble, numbers, count in cases:
+        d = np.linspace(0.02, 0.1, count)
+        for y in numbers:
+            first, later, answer = timed(
+                lambda y=y, d=d: rx.solve(model, rx.LocalEntropy(d=d, y=y, **ensemble)), 2
+            )
+            solved = 100 * float(np.mean(answer.converged))
+            print(
+                f"  {name:20s} y = {y!s:5s} compile {first - later:6.1f} s, {1e3 * later / count:7.2f} ms a point "
+                f"({count} points, {solved:.0f} % have a solution)",
+                flush=True,
+            )
+
+
 def benchmark_erm():
     """Minima of convex losses on random features along double descent, from cold starts, all columns."""
     alpha, lam = np.meshgrid(np.geomspace(0.1, 10, 64), 10.0 ** np.arange(-3.5, 0.1, 0.5))
@@ -227,6 +252,8 @@ def main():
     benchmark_teacher()
     print("Franz-Parisi entropy of the binary perceptron")
     benchmark_franz_parisi()
+    print("local entropies of the perceptrons")
+    benchmark_local_entropy()
     print("convex losses on random features")
     benchmark_erm()
     print("command line")

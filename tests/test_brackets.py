@@ -7,7 +7,7 @@ import pytest
 from scipy import optimize
 from scipy.special import lambertw
 
-from replicax.numerics.brackets import bracketed_root
+from replicax.numerics.brackets import bracketed_root, halved, rising_root
 
 # name, f, lo, hi: smooth, flat, steep, badly scaled, falling, reversed bracket
 CATALOGUE = [
@@ -152,3 +152,15 @@ def test_a_lane_without_a_root_does_not_poison_the_gradient():
         return jnp.where(answer.converged, answer.value, 0.0).sum()
 
     np.testing.assert_allclose(jax.grad(total)(1.0), (np.sqrt(2) + np.sqrt(3)) / 2, rtol=1e-13)
+
+
+def test_many_rising_roots():
+    """Newton's method alone leaves arctan and creeps along a cube; a root at an end counts."""
+    shift = jnp.linspace(-2.9, 3.0, 60)
+    arctan = lambda x: (jnp.arctan(30.0 * (x - shift)), 30.0 / (1.0 + (30.0 * (x - shift)) ** 2))
+    np.testing.assert_allclose(rising_root(arctan, -3.0 + 0 * shift, 3.0 + 0 * shift), shift, atol=1e-13)
+    cube = lambda x: ((x - shift) ** 3, 3.0 * (x - shift) ** 2)
+    np.testing.assert_allclose(rising_root(cube, -5.0 + 0 * shift, 9.0 + 0 * shift), shift, atol=1e-5)
+    np.testing.assert_allclose(
+        halved(lambda x: x**3 - shift**3, -5.0 + 0 * shift, 9.0 + 0 * shift), shift, atol=1e-14
+    )

@@ -39,6 +39,17 @@ def test_without_patterns_it_is_the_ball():
 
 
 @pytest.mark.slow
+def test_balls_between_the_constraints():
+    """y = inf: a ball so small that no pattern reaches it, and one that they just reach: the same curve, below h(d)."""
+    model, d = rx.BinaryPerceptron(alpha=0.2, kappa=0.6), np.array([1.6e-4, 1e-3, 0.01, 0.03])
+    solution = rx.solve(model, around(d=d))
+    assert np.all(solution.converged)
+    below = entropy(d) - np.asarray(solution.phi)
+    assert np.all(np.abs(below[:2]) < 1e-14) and 0 < below[3]
+    np.testing.assert_allclose(solution.slope[:2], np.log(1 / d[:2] - 1), rtol=1e-12)
+
+
+@pytest.mark.slow
 def test_many_replicas_approach_the_limit():
     """phi(y) = phi(inf) + S_E(inf)/y + O(1/y^2), also for references so far away that every solution has one."""
     d, y = np.array([0.2, 0.45]), np.array([1000.0, 2000.0])

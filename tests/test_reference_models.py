@@ -165,3 +165,20 @@ def test_references_that_are_solutions_on_the_sphere():
     problem = at(0.1, 4.0).problems(model)[0]
     interaction, value, _ = problem.terms(problem.state(solution.coordinates[0][2], 64), 64)
     assert abs(4 * float(interaction + value) - site) < 1e-12
+
+
+def test_many_replicas_around_solutions_of_the_sphere():
+    """y = inf.  Far away references see typical solutions: S_E = lim S_E(y), at its largest, where they are typical themselves, phi_RS.  Nearer
+    the best references satisfy all but 1e-9 of the patterns anyway.
+    """
+    model = rx.SphericalPerceptron(alpha=2.0, kappa=-0.5)
+    solutions = lambda d, y: rx.solve(model, rx.LocalEntropy(ensemble="constrained", d=d, y=y))
+    typical = rx.solve(model)
+    limit = solutions(np.array([0.3, 0.5 * (1.0 - float(typical.q)), 0.125]), np.inf)
+    assert np.all(limit.converged) and limit.S_E[2] == -np.inf
+    np.testing.assert_allclose(limit.phi[:2], float(typical.phi), atol=1e-12)
+    np.testing.assert_allclose(limit.S_E[1], float(typical.phi), atol=1e-11)
+    assert abs(limit.phi[2] - rx.solve(model, around(d=0.125)).phi) < 1e-12
+    many = solutions(np.array([0.3, 0.3, 0.125]), np.array([500.0, 2000.0, 2000.0]))
+    assert np.all(many.converged) and abs((4 * many.S_E[1] - many.S_E[0]) / 3 - limit.S_E[0]) < 2e-6
+    assert 0 < limit.phi[2] - many.S_I[2] < 3e-4

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-__all__ = ["Bracketed", "bracketed_root", "vertex"]
+__all__ = ["Bracketed", "bracketed_root", "halved", "rising_root", "vertex"]
 
 
 class Bracketed(NamedTuple):
@@ -153,3 +153,54 @@ def vertex(values: Array, top: Array) -> Array:
     return jnp.where(
         jnp.isfinite(bend) & (bend > 0), b + 0.125 * (c - a) ** 2 / jnp.where(bend > 0, bend, 1.0), b
     )
+
+
+def halved(f: Callable[[Array], Array], lo: Array, hi: Array, steps: int = 60) -> Array:
+    """Elementwise where f turns positive between lo and hi, by bisection (an end if it does not turn); no derivatives."""
+
+    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        middle = 0.5 * (ends[0] + ends[1])
+        below = f(middle) < 0
+        return jnp.where(below, middle, ends[0]), jnp.where(below, ends[1], middle)
+
+    lo, hi = jax.lax.stop_gradient((lo, hi))
+    left, right = jax.lax.fori_loop(0, steps, halve, tuple(jnp.broadcast_arrays(lo, hi)))
+    return 0.5 * (left + right)
+
+
+class _Rising(NamedTuple):
+    lo: Array
+    hi: Array
+    x: Array
+    step: Array  # the last one
+    moving: Array
+    count: Array
+
+
+def rising_root(
+    f: Callable[[Array], tuple[Array, Array]], lo: Array, hi: Array, max_steps: int = 100
+) -> Array:
+    """Elementwise the root between lo and hi of a function that rises there, `f` = (value, slope); no derivatives.
+
+    Newton's method; the enclosure is halved where that would leave it or halves its steps no longer.
+    """
+
+    def advance(s: _Rising) -> _Rising:
+        value, slope = f(s.x)
+        lo, hi = jnp.where(value < 0, s.x, s.lo), jnp.where(value < 0, s.hi, s.x)
+        step = -value / slope
+        good = (s.x + step >= lo) & (s.x + step <= hi) & (jnp.abs(step) <= 0.5 * jnp.abs(s.step))
+        step = jnp.where(good, step, 0.5 * (lo + hi) - s.x)
+        return _Rising(
+            lo,
+            hi,
+            jnp.where(s.moving, s.x + step, s.x),
+            step,
+            s.moving & (jnp.abs(step) > _width(s.x, 1e-15)),
+            s.count + 1,
+        )
+
+    lo, hi = jnp.broadcast_arrays(*jax.lax.stop_gradient((lo, hi)))
+    start = _Rising(lo, hi, 0.5 * (lo + hi), hi - lo, jnp.ones(lo.shape, bool), jnp.zeros((), int))
+    going = lambda s: jnp.any(s.moving) & (s.count < max_steps)
+    return jax.lax.while_loop(going, advance, start).x

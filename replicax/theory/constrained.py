@@ -80,7 +80,9 @@ class Constrained(Followed, AnyReference):
     more: ClassVar[tuple[float, ...]] = (-1.5, -1.0)
 
     def starts(self) -> tuple[Array, ...]:
-        """Around any reference at first, which then begins to feel the patterns; then as there.  Few replicas: from a moderate number of them."""
+        """Around any reference at first, which then begins to feel the patterns; from `DisplacedSolution`, for many replicas around references
+        far away; then as around any reference.  Few replicas: from a moderate number of them.
+        """
         seeds = self._relaxed()
         if self.frozen:
             first = self._felt(seeds)
@@ -93,7 +95,28 @@ class Constrained(Followed, AnyReference):
             less = jnp.log((1.0 + y) / (1.0 + self.y))
             first = root.x + jnp.stack([0.0 * y, jnp.log(self.y / y), 0.0 * y, 2.0 * less, less])
             first = jnp.where(few & ~root.converged, seeds[0], first)
-        return (lax.stop_gradient(first), *seeds)
+        far = () if self.frozen or self.by != "S" else (self._far_away(seeds[0]),)
+        return (*lax.stop_gradient((first, *far)), *seeds)
+
+    def _displaced(self) -> "DisplacedSolution":
+        return DisplacedSolution(self.model, (0.0,), self.control, reference=self.reference)
+
+    def _far_away(self, otherwise: Array) -> Array:
+        """y = inf where references see typical solutions, taken to y: fields on W~ of order 1."""
+        n, problem = self.nodes // 2, self._displaced()
+        residual = lambda x: problem.state(x, n).residual
+        root = newton(residual, jnp.stack(problem.starts()), tol=1e-4, limit=FAR)
+        state = problem.state(root.x, n)
+        spread, ratio, tilt = jnp.exp(root.x[1]), jnp.exp(root.x[2]), jnp.sinh(root.x[3])
+        x = self._with_fields(root.x[0], state, spread, ratio, tilt)
+        return jnp.where(root.converged & jnp.all(jnp.isfinite(x)), x, otherwise)
+
+    def _with_fields(self, typical: Array, state: State, spread: Array, ratio: Array, tilt: Array) -> Array:
+        """Coordinates at fields spread, ratio and tilt on W~ (not per y); a tilt moves the W by the inverse of their replicon."""
+        y, alpha = jnp.asarray(self.y, float), jnp.maximum(jnp.asarray(self.model.weight, float), TINY)
+        shift = moved(state) * tilt**2 / (y * alpha)
+        fields = (jnp.log(spread) - 2.0 * jnp.log1p(y), jnp.log(ratio) - jnp.log1p(y))
+        return jnp.stack([typical, jnp.log(shift + TINY), tilt / y, *fields])
 
     def _free(self) -> AnyReference:
         """The same around any reference."""
@@ -292,6 +315,12 @@ class Constrained(Followed, AnyReference):
         return jnp.full_like(state.order["S"], -jnp.inf)
 
 
+def moved(state: State) -> Array:
+    """What the patterns add to a shift of typical solutions, 1/replicon - 1."""
+    replicon = jnp.clip(state.parts["replicon"], 0.02, 1.0)
+    return (1.0 - replicon) / replicon
+
+
 def _narrowest(positions: tuple, widths: tuple) -> tuple[tuple, tuple]:
     """The one of several bends."""
     widths_ = jnp.stack(widths)
@@ -319,8 +348,9 @@ class DisplacedSolution(Displaced):
         guesses = ((-0.5, -0.5, 0.0), (0.5, -1.0, 1.5), (-2.0, 0.0, -1.0), (0.0, -2.0, 2.5))
         return tuple(jnp.append(x, jnp.asarray(g)) for x in self._typical.starts() for g in guesses)
 
-    def _of_references(self, h_hat: Array, q: Array, pull: Pull, tilt: Array, n: int) -> dict[str, Array]:
-        steep = jnp.sqrt(h_hat + TINY)
+    def _of_references(self, typical: State, pull: Pull, tilt: Array, n: int) -> dict[str, Array]:
+        """Moments of W~ at the fields of typical solutions."""
+        q, steep = typical.order["q"], jnp.sqrt(typical.order["q_hat"] + TINY)
         width = 1.0 / (steep * (1.0 + pull.ratio + jnp.abs(tilt)))
         # the two fields on W~ may cancel
         most = jnp.maximum(-tilt / pull.ratio, 0.0)
@@ -369,7 +399,7 @@ class DisplacedSolution(Displaced):
         typical = self._typical.state(x[:1], n)
         q, q_hat, alpha = typical.order["q"], typical.order["q_hat"], jnp.asarray(self.model.weight, float)
         pull, tilt = Pull(jnp.exp(x[2]), alpha * jnp.exp(x[1])), jnp.sinh(x[3])
-        site = self._of_references(q_hat, q, pull, tilt, n)
+        site = self._of_references(typical, pull, tilt, n)
         asked = self._asked(q, typical.parts["site"].complement, site, pull.ratio, n)
         residual = jnp.stack([
             x[1] - jnp.log(asked.own + TINY),
@@ -385,3 +415,20 @@ class DisplacedSolution(Displaced):
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         return Bipartite.inside(self, state, edge) & (1.0 - state.order["q"] > edge)
+
+
+class DisplacedSolutionOnSphere(DisplacedSolution):
+    """The same on the sphere, where the magnetisations are t = (1-q) h and W~ is Gaussian."""
+
+    def _of_references(self, typical: State, pull: Pull, tilt: Array, n: int) -> dict[str, Array]:
+        left, q_hat = typical.parts["site"].complement, typical.order["q_hat"]
+        along = pull.ratio + tilt * left
+        size = along**2 * q_hat + pull.spread
+        multiplier = 0.5 + jnp.sqrt(0.25 + size)  # (size + multiplier)/multiplier^2 = <W~^2> = 1
+        return dict(
+            S=along * left * q_hat / multiplier,
+            apart=pull.spread / multiplier**2,
+            wide=1.0 / multiplier,
+            rho=tilt * left / multiplier,
+            value=0.5 * (size / multiplier - jnp.log(multiplier) + multiplier - 1.0),
+        )

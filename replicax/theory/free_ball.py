@@ -9,10 +9,8 @@ from jax import Array
 
 from replicax.numerics.special import binary_entropy
 from replicax.theory.free_entropy import Problem, State
+from replicax.theory.reference import LOOSE
 from replicax.vocabulary.levels import Level, tower
-
-#: dq in units of 1 - q1 at y = inf: at larger ones phi is that of the free ball to all digits
-LOOSE = 1e12
 
 
 class FreeBall(Problem):
@@ -74,7 +72,7 @@ class FreeBall(Problem):
 
 
 class FreeBallAround(Problem):
-    """The same on the sphere around any reference, at q1 = S^2; S_E = 0 without patterns, else -inf."""
+    """The same around any reference, at q1 = S^2; without patterns S_E = log 2 of binary weights, 0 on the sphere (else -inf there)."""
 
     model: Any
     control: Array
@@ -107,5 +105,6 @@ class FreeBallAround(Problem):
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         columns = self.ball.columns(state, phi, n)
         slope = -4.0 * state.order["S"] * columns["slope"]
-        S_E = jnp.where(state.parts["pull"] > 0, -jnp.inf, 0.0)
+        any_at_all, few = (0.0, -jnp.inf) if self.model.prior.norm == "spherical" else (np.log(2.0), jnp.nan)
+        S_E = jnp.where(state.parts["pull"] > 0, few, any_at_all)
         return columns | dict(slope=slope, S_E=S_E, gamma=slope)

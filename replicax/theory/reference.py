@@ -36,8 +36,14 @@ _SEEDS = ((1.0, 1.0, 1.0), (0.3, 3.0, 0.7), (2.0, 0.3, 0.5), (0.1, 10.0, 0.3), (
 _SCAN = np.linspace(0.0, 1.0, 40) ** 1.5
 #: largest step of the scan
 _CAP = 2.0
+#: the residual to which it solves, and where it ends: beyond, where Newton fails, the second equation cannot be solved either
+_SCANNED = 1e-3
+_FROZEN = -1.0
 #: groups are frozen where (1 - q1)/(1 - S^2) is less than this
 _NEAR = 0.1
+
+#: dq in units of 1 - q1 at y = inf: at larger ones phi is that without patterns to all digits
+LOOSE = 1e12
 
 #: variance that takes the place of q0^ = 0, where its square root has no derivative (at y = inf the site depends on that root itself: less)
 NO_FIELD = 1e-16
@@ -92,7 +98,9 @@ class _Scan(NamedTuple):
     attempt: Array
     count: Array
     z: Array
-    base: Array  # the last solution
+    base: Array  # the last solution, where it was found, and how it moves there
+    place: Array
+    slope: Array
     lowest: Array
     along: Along
 
@@ -121,6 +129,7 @@ class AnyReference(Problem):
     branch: str | None = eqx.field(static=True, default=None)
 
     nodes: ClassVar[int] = 64
+    coarser: ClassVar[int] = 2
     largest_block: ClassVar[int] = 256
     accuracy: ClassVar[float] = 1e-9
     #: the determinant of the saddle is positive on stable branches
@@ -161,7 +170,7 @@ class AnyReference(Problem):
     def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
         if self.frozen:
             return self._relaxed(), jnp.zeros((), bool)
-        found = self.dense(n // 2, skip)
+        found = self.dense(3 * n // 8, skip)
         return found.starts[:1] if self.branch else (*found.starts, *self._relaxed()), found.none
 
     def _seeds(self) -> Array:
@@ -181,7 +190,7 @@ class AnyReference(Problem):
     def along(self, n: int, skip: Array | bool = False) -> Along:
         """A scan of the second coordinate, from its lower bound (where it vanishes beside what it would have to be) until the groups freeze.
 
-        Newton on the other coordinates, one step a turn, from the solution before.
+        Newton on the other coordinates, one step a turn, from the line through the two solutions before.
         """
         alpha, y = jnp.maximum(jnp.asarray(self.model.weight, float), TINY), self._count
         others, shares = np.delete(np.arange(self.size), 1), jnp.asarray(np.append(0.0, _SCAN))
@@ -194,33 +203,48 @@ class AnyReference(Problem):
                 x, state.residual[1], state.parts["site"]["complement"], jnp.array(True)
             )
 
+        def place(index: Array, lowest: Array) -> Array:
+            highest = jnp.maximum(lowest + 1.0, jnp.log((10.0 * y + 30.0) / ((1.0 + y) * alpha)))
+            share = shares[jnp.minimum(index, shares.size - 1)]
+            return jnp.where(index == 0, -20.0, lowest - 0.3 + (highest - lowest + 0.3) * share)
+
         def turn(s: _Scan) -> _Scan:
-            first = s.index == 0
-            highest = jnp.maximum(s.lowest + 1.0, jnp.log((10.0 * y + 30.0) / ((1.0 + y) * alpha)))
-            second = jnp.where(first, -20.0, s.lowest - 0.3 + (highest - s.lowest + 0.3) * shares[s.index])
+            first, second = s.index == 0, place(s.index, s.lowest)
             r, push, here = jax.linearize(lambda z: at(z, second), s.z, has_aux=True)
             move = -solve_linear(jax.vmap(push, out_axes=1)(jnp.eye(others.size)), r)
             move = move * jnp.minimum(1.0, _CAP / jnp.maximum(jnp.max(jnp.abs(move)), 1e-300))
             fine = jnp.all(jnp.isfinite(move)) & jnp.all(jnp.isfinite(r))
-            good = fine & (jnp.max(jnp.abs(r)) < 1e-4)
-            lost = ~good & (~fine | (s.count >= jnp.where(first, 30, 10)))
+            good = fine & (jnp.max(jnp.abs(r)) < _SCANNED)
+            lost = ~good & (~fine | (s.count >= jnp.where(first, 30, 7)))
+            over = lost & ~first & (s.along.excess[s.index - 1] < _FROZEN)
             again = lost & first & (s.attempt + 1 < seeds.shape[0])
             left = (good | lost) & ~again
             attempt = s.attempt + again
-            base = jnp.where(good, s.z, s.base)
-            z = jnp.where(again, seeds[attempt], jnp.where(left, base, s.z + move))
+            base, at_base = jnp.where(good, s.z, s.base), jnp.where(good, second, s.place)
+            lowest = jnp.where(first & good, -20.0 - here.excess, s.lowest)
+            slope = jnp.where(good & ~first, (s.z - s.base) / (second - s.place), s.slope)
+            ahead = base + slope * (place(s.index + 1, lowest) - at_base)
+            z = jnp.where(again, seeds[attempt], jnp.where(left, ahead, s.z + move))
             here = here._replace(found=good)
             along = jax.tree.map(
                 lambda all, one: jnp.where(left, all.at[s.index].set(one), all), s.along, here
             )
-            lowest = jnp.where(first & good, -20.0 - here.excess, s.lowest)
             count = jnp.where(good | lost, 0, s.count + 1)
-            return _Scan(s.index + left, attempt, count, z, base, lowest, along)
+            index = jnp.where(over, shares.size, s.index + left)
+            return _Scan(index, attempt, count, z, base, at_base, slope, lowest, along)
 
         zero, none = jnp.zeros((), int), jnp.zeros(shares.size)
         empty = Along(jnp.zeros((shares.size, self.size)), none, none, jnp.zeros(shares.size, bool))
         start = _Scan(
-            jnp.where(skip, shares.size, zero), zero, zero, seeds[0], seeds[0], jnp.zeros(()), empty
+            jnp.where(skip, shares.size, zero),
+            zero,
+            zero,
+            seeds[0],
+            seeds[0],
+            jnp.asarray(-20.0),
+            jnp.zeros_like(seeds[0]),
+            jnp.zeros(()),
+            empty,
         )
         found = lax.while_loop(lambda s: s.index < shares.size, turn, lax.stop_gradient(start)).along
         return jax.tree.map(lambda a: lax.stop_gradient(a[1:]), found)
@@ -468,9 +492,14 @@ class AnyReference(Problem):
         return site["fluctuation"] + alpha * factor.fluctuation - 0.5 * moved + either
 
     def inside(self, state: State, edge: float = 1e-12) -> Array:
-        """At y = inf the reference takes the sign of the field where S^ > 0 only (else: `displaced`)."""
-        aligned = state.order["S_hat"] > 0 if self.frozen else jnp.ones((), bool)
-        return aligned & (state.parts["site"]["complement"] > edge)
+        """At y = inf the reference takes the sign of the field where S^ > 0 only (else: `displaced`), and feels some field (else: `free_ball`)."""
+        site = state.parts["site"]
+        found = site["complement"] > edge
+        if not self.frozen:
+            return found
+        if self.labels is None:
+            found = found & (site["gap"] < LOOSE * site["complement"])
+        return found & (state.order["S_hat"] > 0)
 
 
 class SingleSolutions(Problem):
@@ -531,6 +560,6 @@ class SingleSolutions(Problem):
     def inside(self, state: State, edge: float = 1e-12) -> Array:
         """There are solutions; y < 1: there are few of them around a pair of y = 1."""
         n, y = self.nodes // 2, jnp.asarray(self.y, float)
-        pairs = AnyReference(self.model, jnp.ones(()), self.control, "S").dense(n)
+        pairs = AnyReference(self.model, jnp.ones(()), self.control, "S").dense(n, y >= 1.0)
         typical = self.typical.phi(state.parts["typical"], n)
         return (typical >= 0.0) & ((y >= 1.0) | ~pairs.dominant)

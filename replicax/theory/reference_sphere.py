@@ -15,8 +15,15 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from replicax.theory.constrained import Constrained, Pull
+from replicax.theory.constrained import (
+    Constrained,
+    DisplacedSolution,
+    DisplacedSolutionOnSphere,
+    Pull,
+    moved,
+)
 from replicax.theory.free_entropy import State
+from replicax.theory.perceptron import TINY
 from replicax.theory.reference import AnyReference, Gains
 
 
@@ -108,3 +115,13 @@ class AnyReferenceOnSphere(AnyReference):
 
 class ConstrainedOnSphere(Constrained, AnyReferenceOnSphere):
     """`Constrained` on the sphere; its two coordinates more in units of L and M."""
+
+    def _displaced(self) -> DisplacedSolution:
+        return DisplacedSolutionOnSphere(self.model, (0.0,), self.control, reference=self.reference)
+
+    def _with_fields(self, typical: Array, state: State, spread: Array, ratio: Array, tilt: Array) -> Array:
+        y, alpha = jnp.asarray(self.y, float), jnp.maximum(jnp.asarray(self.model.weight, float), TINY)
+        L, M = 1.0 / state.parts["site"].complement, 1.0 / (y * (1.0 - state.order["q"]))
+        e = tilt / (y * jnp.sqrt(L * M))
+        fields = (jnp.log(spread / M) - 2.0 * jnp.log1p(y), jnp.log(ratio * jnp.sqrt(L / M)) - jnp.log1p(y))
+        return jnp.stack([typical, jnp.log(moved(state) * e**2 / alpha + TINY), jnp.arcsinh(e), *fields])

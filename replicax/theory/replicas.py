@@ -21,13 +21,13 @@ from jax import Array, lax
 
 from replicax.numerics.roots import newton
 from replicax.theory.ansatz import LocalEntropy, poses, require
-from replicax.theory.constrained import Constrained, DisplacedSolution
+from replicax.theory.constrained import Constrained, DisplacedSolution, DisplacedSolutionOnSphere
 from replicax.theory.displaced import Displaced, DisplacedOnSphere
-from replicax.theory.free_ball import LOOSE, FreeBall, FreeBallAround
+from replicax.theory.free_ball import FreeBall, FreeBallAround
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
 from replicax.theory.perceptron import TINY, Bipartite, clean_error
-from replicax.theory.reference import AnyReference, SingleSolutions
+from replicax.theory.reference import LOOSE, AnyReference, SingleSolutions
 from replicax.theory.reference_sphere import AnyReferenceOnSphere, ConstrainedOnSphere
 from replicax.theory.zero_complexity import AtZeroComplexity
 from replicax.vocabulary.levels import is_frozen
@@ -119,8 +119,9 @@ class Replicas(Bipartite):
         return lax.stop_gradient(root.converged & below & (typical.parts["replicon"] > 0))
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
-        spread, rest = state.parts["site"].overlaps[1], state.parts["site"].complement
-        resolved = spread < LOOSE * rest if self.frozen and self.labels is None else True
+        site = state.parts["site"]
+        free = self.frozen and self.labels is None
+        resolved = site.overlaps[1] < LOOSE * site.complement if free else True
         return super().inside(state, edge) & resolved
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
@@ -187,17 +188,18 @@ def _around(model: Any, ansatz: LocalEntropy, y: Any, control: Array) -> tuple[P
             raise ValueError(f"beta = {model.beta}: y = inf around a solution is known for beta = inf")
         kappa = model.kappa if ansatz.kappa_ref is None else ansatz.kappa_ref
         reference = eqx.tree_at(lambda m: m.kappa, model, jnp.asarray(kappa, float))
-        kind, displaced = (ConstrainedOnSphere, None) if sphere else (Constrained, DisplacedSolution)
+        kind = ConstrainedOnSphere if sphere else Constrained
+        displaced = DisplacedSolutionOnSphere if sphere else DisplacedSolution
         problem, further = kind(model, y, control, by, reference=reference), (reference,)
     else:
         kind, displaced = (AnyReferenceOnSphere, DisplacedOnSphere) if sphere else (AnyReference, Displaced)
         problem, further = kind(model, y, control, by, ansatz.branch), ()
     if ansatz.y is STAR:
         return (AtZeroComplexity(problem),)
-    if ansatz.y is INFINITE and ansatz.d is not None and displaced is not None:
+    if ansatz.y is INFINITE and ansatz.d is not None:
         far = displaced(model, (0.0,), control, *further)
         if ansatz.ensemble == "constrained":
             return (far, problem)
-        ball = (FreeBallAround(model, control),) if sphere and not taught else ()
+        ball = () if taught else (FreeBallAround(model, control),)
         return (problem, far, *ball)
     return (problem, SingleSolutions(model, y, control)) if problem.shares else (problem,)

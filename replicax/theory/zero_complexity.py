@@ -3,7 +3,7 @@ r"""y*: the number of replicas at which the external entropy vanishes, S_E = -y^
 Below y* there are exponentially many groups (references), above it none; phi = S_I is least there.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,13 @@ _DOWN = np.geomspace(11.0, 1.0, 7)
 _MANY = 300.0
 #: S_E is constant where it changes by less than this part between the last two of them
 _CONSTANT = 0.02
+
+
+class _Look(NamedTuple):
+    x: Array
+    left: Array  # of S_E; NaN: not looked at, or no solution
+    index: Array
+    done: Array
 
 
 class AtZeroComplexity(Followed):
@@ -60,32 +67,36 @@ class AtZeroComplexity(Followed):
         return -y * y / (1.0 + y / _MANY) * problem.partial(lambda p: p.y, state, n)
 
     def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
-        """The first y with S_E <= 0, from solution to solution of the family.
+        """The first y with S_E <= 0, from solution to solution of the family: upwards, then downwards if S_E > 0 has not been met.
 
         No solution: S_E > 0 for y -> inf (where it has become constant).
         """
         n, size = self.nodes // 4, _UP.size + _DOWN.size
         grid = jnp.asarray(np.log(np.concatenate([_UP, _DOWN])))
 
-        def look(carry: tuple[Array, Array], i: Array) -> Any:
-            x, left = carry
+        def look(s: _Look) -> _Look:
+            i = s.index
             before = jnp.where(i == _UP.size, 0, jnp.maximum(i - 1, 0))
-            warm = jnp.isfinite(left[before])
-            vain = (i >= _UP.size) & jnp.any(left > 0)
+            warm = jnp.isfinite(s.left[before])
             problem = self.family.at_y(jnp.exp(grid[i]))
-            starts, none = problem.prepare(problem.nodes, warm | vain)
-            starts = jnp.stack([jnp.where(warm, x[before, :-1], starts[0]), *starts])
-            tries = jnp.where(vain & ~warm, 0, jnp.where(warm | none, 1, starts.shape[0]))
+            starts, none = problem.prepare(problem.nodes, warm)
+            starts = jnp.stack([jnp.where(warm, s.x[before, :-1], starts[0]), *starts])
+            tries = jnp.where(warm | none, 1, starts.shape[0])
             residual = lambda x: problem.state(x, n).residual
             root = newton(residual, starts, tol=1e-7, max_steps=15, limit=FAR, tries=tries)
             complexity = self._complexity(problem, problem.state(root.x, n), n)
-            x = x.at[i].set(jnp.append(root.x, grid[i]))
-            return (x, left.at[i].set(jnp.where(root.converged, complexity, jnp.nan))), None
+            x = s.x.at[i].set(jnp.append(root.x, grid[i]))
+            left = s.left.at[i].set(jnp.where(root.converged, complexity, jnp.nan))
+            above, below = jnp.any(left > 0), jnp.any(left <= 0)
+            turn = (i < _UP.size) & below  # S_E <= 0 already: only fewer replicas are left
+            return _Look(x, left, jnp.where(turn, _UP.size, i + 1), above & (below | (i + 1 == _UP.size)))
 
-        (x, left), _ = lax.scan(
-            look, (jnp.zeros((size, self.size)), jnp.full(size, jnp.nan)), jnp.arange(size)
+        start = _Look(
+            jnp.zeros((size, self.size)), jnp.full(size, jnp.nan), jnp.zeros((), int), jnp.asarray(skip)
         )
-        many = ((1.0 + jnp.exp(x[:, -1]) / _MANY) * left)[_UP.size - 2 : _UP.size]
+        going = lambda s: ~s.done & (s.index < size)
+        x, left, *_ = lax.while_loop(going, look, lax.stop_gradient(start))
+        many = ((1.0 + jnp.exp(grid) / _MANY) * left)[_UP.size - 2 : _UP.size]
         constant = (many[1] > 0) & (jnp.abs(many[1] - many[0]) < _CONSTANT * many[1])
         order = jnp.argsort(jnp.where(jnp.isfinite(left), grid, jnp.inf))
         x, left = x[order], left[order]

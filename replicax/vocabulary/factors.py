@@ -14,15 +14,21 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
+from replicax.numerics.brackets import halved
 from replicax.numerics.quadrature import gaussian_rule
 from replicax.numerics.special import inverse_H, log_add_exp, log_diff_H, log_H
 from replicax.vocabulary.levels import Bends, Terminal
+from replicax.vocabulary.parting import Turns
 
 _NODES = 128
 #: a constraint may leave only the tail of the cavity's Gaussian: its own range is wider
 _REACH = 14.0
+_LOG_2PI = float(np.log(2 * np.pi))
+#: in units of sqrt(V), beyond where log f is most convex: its slope has vanished
+_NOWHERE = 40.0
 
 
 class Factor(eqx.Module):
@@ -53,6 +59,10 @@ class Factor(eqx.Module):
         kinks = self.kinks()
         return Bends(kinks, (jnp.sqrt(V),) * len(kinks))
 
+    def turns(self, V: Array) -> Turns | None:
+        """Where log f turns, if it is not concave in h."""
+        return None
+
     def terminal(self, V: Array) -> "FactorTerminal":
         return FactorTerminal(self, V)
 
@@ -72,6 +82,9 @@ class FactorTerminal(Terminal):
 
     def bends(self, component: int, m) -> Bends:
         return self.factor.bends(self.V, m)
+
+    def turns(self) -> Turns | None:
+        return self.factor.turns(self.V)
 
 
 def onset(m: float | Array) -> tuple[Array, Array]:
@@ -152,6 +165,29 @@ class Errors(Factor):
         u = jnp.sqrt(2.0 * jnp.where(jnp.isinf(self.beta), 1e4, self.beta))
         scale = jnp.sqrt(V)
         return Bends((self.kappa, self.kappa - u * scale), (scale, scale / (1.0 + u)))
+
+    def turns(self, V: Array) -> Turns:
+        """With r = sqrt(V) d log f/dh at h = kappa - u sqrt(V) and w = u - r: the second derivative is r w/V, the third is of the sign of
+        1 + r w - w^2.
+        """
+        beta = jnp.minimum(jnp.asarray(self.beta, float), 1e4)
+        share = jnp.log(-jnp.expm1(-beta))
+
+        def slope(u: Array) -> Array:
+            return jnp.exp(share - 0.5 * (u * u + _LOG_2PI) - log_add_exp(log_H(u), log_H(-u) - beta))
+
+        def convex(u: Array) -> Array:
+            return u - slope(u)
+
+        def past(u: Array) -> Array:
+            r = slope(u)
+            return u - 0.5 * (3.0 * r + jnp.sqrt(r * r + 4.0))
+
+        far = jnp.sqrt(2.0 * beta) + 3.0
+        steepest = halved(convex, jnp.zeros_like(far), far)
+        bend = halved(past, steepest, far)
+        at = lambda u: lax.stop_gradient(self.kappa - u * jnp.sqrt(V))
+        return Turns(at(bend + _NOWHERE), at(bend), at(steepest))
 
     def envelope(self, h: Array, chi: Array) -> Array:
         """max(-1, -(kappa - h)_+^2/(2 chi))."""

@@ -23,6 +23,7 @@ derivatives.
 """
 
 import abc
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -33,6 +34,7 @@ import numpy as np
 from jax import Array, lax
 
 from replicax.numerics.quadrature import RANGE, gaussian_rule
+from replicax.vocabulary.parting import Parting, Turns, both_peaks, parting_of, stationary
 
 #: below this variance, in units of the squared width of the bend, a level is its first-order expansion (the next term is v^2/8)
 SMALL = 1e-8
@@ -74,6 +76,10 @@ class Terminal(eqx.Module):
         return Bends()
 
     def slope(self, component: int) -> float | None:
+        return None
+
+    def turns(self) -> Turns | None:
+        """Where f turns if it has no bound on its slope and is not concave: f(x) - (x - h)^2/(2 v) may have two maxima."""
         return None
 
     def derivatives(self, *h: Array) -> tuple[Array, Fields, tuple[Fields, ...]]:
@@ -153,11 +159,12 @@ def tower(
     tilt: Tilt | None = None,
     *,
     value_only: bool = False,
+    apart: Parting | None = None,
 ) -> Moments:
     """The tower of `levels` (outermost first) over `terminal`, at field h (default 0), with n nodes a bend and level.
 
     tilt: a weight on the outermost level, which is plain (m = 0) and has one component.  value_only: the moments are not wanted (and
-    meaningless): a short program to differentiate.
+    meaningless): a short program to differentiate.  apart: that of the last, m = inf level, if it is known.
     """
     even = terminal.even and h is None and tilt is None  # the joint reflection holds around the origin only
     if h is None:
@@ -171,16 +178,19 @@ def tower(
         curvature = tuple(hessian[c][c] for c in range(terminal.components))
         return Moments(value, score, hessian, (), (), curvature, tuple(k * k for k in curvature))
     level, deeper = levels[0], levels[1:]
+    if len(deeper) == 1 and terminal.turns() is not None:
+        ((v,), m), *_ = deeper
+        apart = parting_of(terminal, v if is_frozen(m) else m * v)
 
     def inner(*fields: Array) -> Moments:
-        return tower(terminal, deeper, n, fields)
+        return tower(terminal, deeper, n, fields, apart=apart)
 
     if is_frozen(level.m):
-        return _envelope(terminal, inner, level, h)
+        return _envelope(terminal, inner, level, h, apart)
     averaged = inner
     if value_only:
-        averaged = lambda *fields: tower(terminal, deeper, n, fields, value_only=True)
-    return _quadrature(terminal, inner, averaged, level, h, n, even, tilt, deeper)
+        averaged = lambda *fields: tower(terminal, deeper, n, fields, value_only=True, apart=apart)
+    return _quadrature(terminal, inner, averaged, level, h, n, even, tilt, deeper, apart)
 
 
 def _nothing_but(value: Array, components: int) -> tuple[Array, Fields, tuple[Fields, ...]]:
@@ -226,6 +236,7 @@ def _quadrature(
     even: bool,
     tilt: Tilt | None,
     deeper: tuple[Level, ...],
+    apart: Parting | None,
 ) -> Moments:
     """The level by quadrature: one node axis for every component, appended to the axes of h.  averaged: `inner`, or its value alone."""
     c, m = terminal.components, level.m
@@ -234,7 +245,9 @@ def _quadrature(
     if tilt is not None:  # a variance that is no longer felt must not vanish: z is read off the shift
         level = level._replace(variances=(jnp.maximum(level.variances[0], least_variance(terminal, m)),))
     for i in range(c):
-        shifts, factor, exponent = _steps(terminal, inner, i, level, h[i], n, even and i == 0, tilt, deeper)
+        shifts, factor, exponent = _steps(
+            terminal, inner, i, level, h[i], n, even and i == 0, tilt, deeper, apart
+        )
         axes = (..., *(None,) * i, slice(None), *(None,) * (c - 1 - i))
         fields.append(h[i][(..., *(None,) * c)] + shifts[axes])
         weights, log_weights = weights * factor[axes], log_weights + exponent[axes]
@@ -271,8 +284,10 @@ def _quadrature(
     rest = jax.tree.map(mean, (deep.overlap, deep.gap, deep.curvature, deep.curvature2, deep.fluctuation))
     cross = 0.0 if tilt is None else mean(signal * deep.score[0])
     gaps = rest[1]
-    if plain and deeper and is_frozen(deeper[0].m) and terminal.slope(0):
-        gaps = ((gaps[0][0] + _crossing(inner, level.variances[0], h[0]),), *gaps[1:])
+    if plain and deeper and is_frozen(deeper[0].m) and _parts(terminal):
+        crossing = _crossing(inner, level.variances[0], deeper[0].variances[0], h[0], tilt, apart)
+        gaps = ((gaps[0][0] + crossing,), *gaps[1:])
+        hessian = ((hessian[0][0] + crossing,),) if c == 1 else hessian
     return Moments(value, score, hessian, (own, *rest[0]), (spread, *gaps), rest[2], rest[3], cross, rest[4])
 
 
@@ -285,15 +300,31 @@ def _of_little(exponent: Array, weights: Array, axis: tuple[int, ...], otherwise
     return jnp.where(little, jnp.log1p(jnp.where(little, lost, 0.0)), otherwise)
 
 
-def _crossing(inner: Callable, v: Array, h: Array) -> Array:
-    """What the jump of the score at field 0 adds to lim m gap of an m = inf level: (density of the field at 0) (jump).
+def _parts(terminal: Terminal) -> bool:
+    """Whether f(x) - (x - h)^2/(2 v) may have two maxima."""
+    return bool(terminal.slope(0)) or terminal.turns() is not None
 
-    At finite m two maxima of scores +-t share the measure over a width 1/m of the field, with variance 4 t^2 p (1 - p),
-    p = 1/(1 + e^(-2 m t h)): its integral times m is 2 t.
+
+def _crossing(
+    inner: Callable, v: Array, deeper: Array, h: Array, tilt: Tilt | None, apart: Parting | None
+) -> Array:
+    """What the jump of the score between the maxima of an m = inf level adds to its lim m gap, and to the hessian: (density of the field
+    there) (jump).
+
+    At finite m two maxima of scores a < b share the measure over a width 1/m of the field, with variance (b - a)^2 p (1 - p),
+    p = 1/(1 + e^(-m (b - a) h)): its integral times m is b - a.
     """
-    at = lambda x: inner(jnp.full(jnp.shape(h), x)).score[0]
-    density = jnp.exp(-0.5 * h**2 / v) / jnp.sqrt(2 * np.pi * v)
-    return density * (at(1e-13) - at(-1e-13))
+    if apart is None:
+        place = jnp.zeros(())
+        at = lambda x: inner(jnp.full(jnp.shape(h), x)).score[0]
+        jump = at(1e-13) - at(-1e-13)
+    else:
+        place, jump = apart.field, (apart.above - apart.below) / deeper
+    z = (place - h) / jnp.sqrt(v)
+    density = jnp.exp(-0.5 * z**2) / jnp.sqrt(2 * np.pi * v)
+    if tilt is not None:
+        density = density * jnp.exp(tilt.density(z)[0])
+    return density * jump
 
 
 def least_variance(terminal: Terminal, m: float | Array) -> Array:
@@ -312,6 +343,7 @@ def _steps(
     even: bool,
     tilt: Tilt | None,
     deeper: tuple[Level, ...],
+    apart: Parting | None,
 ) -> tuple[Array, Array, Array]:
     """Shifts sqrt(v) z_j of the field, and their weights as (factor, logarithm of the rest).
 
@@ -329,7 +361,7 @@ def _steps(
         steepness = jnp.abs(inner(h).score[0]) if slope is None else slope
         width = 1.0 / (1.0 / width + m * steepness)
     width = everywhere(lax.stop_gradient(width))
-    parting = slope and any(is_frozen(deep.m) for deep in deeper)
+    parting = _parts(terminal) and any(is_frozen(deep.m) for deep in deeper)
     small = (v <= 0.0) if parting else (v < SMALL * width**2)  # two maxima part at every variance
     scale = jnp.sqrt(jnp.where(small, 1.0, v))
     if plain or slope == 0.0:
@@ -339,10 +371,18 @@ def _steps(
         jumps = terminal.jumps or bool(frozen)
         sharp = sum((abs(slope) * deep.m for deep in deeper if slope and not is_frozen(deep.m)), 0.0)
         for deep in frozen:
-            apart = jnp.abs(1.0 - deep.variances[component] * (slope or 0.0) ** 2) ** 1.5
-            sharp = sharp + 1.0 / lax.stop_gradient(jnp.maximum(apart, 1e-5))
+            critical = jnp.abs(1.0 - deep.variances[component] * (slope or 0.0) ** 2) ** 1.5
+            sharp = sharp + 1.0 / lax.stop_gradient(jnp.maximum(critical, 1e-5))
         positions = tuple((b - h) / scale for b in bends.positions)
         widths = tuple(everywhere(w / (1.0 + sharp * w)) / scale for w in bends.widths)
+        if apart is not None:
+            jumps = jumps or is_frozen(deeper[0].m)
+            unlike = jnp.abs(1.0 - apart.branches.convexity)
+            near = jnp.minimum(1.0, unlike**1.5) * bends.widths[0]
+            if not is_frozen(deeper[0].m):  # over 1/(m times the jump of the score)
+                near = 1.0 / (1.0 / near + (apart.above - apart.below) / deeper[0].variances[component])
+            positions = (*positions, (apart.field - h) / scale)
+            widths = (*widths, everywhere(lax.stop_gradient(near)) / scale)
         if tilt is not None:
             positions = (*positions, *(everywhere(p) for p in tilt.positions))
             widths = (*widths, *(everywhere(w) for w in tilt.widths))
@@ -354,10 +394,18 @@ def _steps(
         ends = dict(lower=centre - beyond(-peaks), upper=centre + beyond(peaks))
         rule = gaussian_rule(positions, widths, n, even=even, moving=jumps, **ends)
     elif slope is None:
-        centre, spread = peak(inner, h, scale, m)
-        positions = (centre, *((b - h) / scale for b in bends.positions))
-        widths = (spread, *(everywhere(w) / scale for w in bends.widths))
-        rule = gaussian_rule(positions, widths, n, lower=centre - RANGE, upper=centre + RANGE)
+        if terminal.turns() is None or deeper:
+            peaks = (peak(inner, h, scale, m),)
+        else:
+            peaks = both_peaks(terminal, h, scale, m)
+        centres = tuple(centre for centre, _ in peaks)
+        positions = (*centres, *((b - h) / scale for b in bends.positions))
+        widths = (*(spread for _, spread in peaks), *(everywhere(w) / scale for w in bends.widths))
+        ends = dict(
+            lower=functools.reduce(jnp.minimum, centres) - RANGE,
+            upper=functools.reduce(jnp.maximum, centres) + RANGE,
+        )
+        rule = gaussian_rule(positions, widths, n, **ends)
     else:
         # the tilt moves the measure by at most m sqrt(v) |f'|; log-convex terms pile it up at both ends: nodes everywhere
         reach = RANGE + slope * m * scale
@@ -424,16 +472,20 @@ def _stencil(n: int, even: bool) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([nodes, pad]), np.concatenate([weights, pad])
 
 
-def _envelope(terminal: Terminal, inner: Callable, level: Level, h: Fields) -> Moments:
+def _envelope(terminal: Terminal, inner: Callable, level: Level, h: Fields, apart: Parting | None) -> Moments:
     """m = inf for a one-component terminal: x = h + v f'(x), value f(x) - (x - h)^2/(2 v) (v < 0: the stationary point).
 
     Newton on x - h - v f'(x): for concave f its slope 1 - v f'' stays positive; where f is convex with a bounded slope (log 2cosh) the
-    maximum is the root on the side of h, reached monotonically from h + v (largest slope).  Two more steps outside `stop_gradient` make the
-    first three derivatives those of the implicit function.
+    maximum is the root on the side of h, reached monotonically from h + v (largest slope); of an f that `turns` the higher of two maxima is on
+    the side of h of their parting.  Two more steps outside `stop_gradient` make the first three derivatives those of the implicit function.
     """
     (v,), (h0,) = level.variances, h
     slope = terminal.slope(0)
-    far = h0 if slope is None else h0 + jnp.maximum(v, 0.0) * slope * jnp.sign(h0)
+    if terminal.turns() is None:
+        far = h0 if slope is None else h0 + jnp.maximum(v, 0.0) * slope * jnp.sign(h0)
+    else:
+        apart = parting_of(terminal, v) if apart is None else apart
+        far = stationary(terminal, v, apart.branches, h0, h0 > apart.field)
 
     def step(x: Array) -> Array:
         deep = inner(x)
