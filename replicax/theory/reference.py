@@ -178,9 +178,11 @@ class AnyReference(Problem):
         first, *taught = Bipartite(self.model, (0.0,)).first()
         overlap = self.control if self.by == "S" else jnp.sqrt(self.control)
         field = self._bare_field(jnp.clip(overlap, 0.0, 1.0 - 1e-12))
+        # references far away follow their y replicas in fields of order 1/y, which Newton finds from below only
+        far = () if self.frozen else ((1.0, 1.0, 1.0 / (1.0 + self.y)),)
         return jnp.stack([
             jnp.stack([first + np.log(outer), jnp.log(inner / (1.0 + 0.1 * alpha)), share * field, *self.more, *taught])
-            for outer, inner, share in _SEEDS
+            for outer, inner, share in (*_SEEDS, *far)
         ])  # fmt: skip
 
     def _bare_field(self, S: Array) -> Array:
@@ -216,7 +218,7 @@ class AnyReference(Problem):
             fine = jnp.all(jnp.isfinite(move)) & jnp.all(jnp.isfinite(r))
             good = fine & (jnp.max(jnp.abs(r)) < _SCANNED)
             lost = ~good & (~fine | (s.count >= jnp.where(first, 30, 7)))
-            over = lost & ~first & (s.along.excess[s.index - 1] < _FROZEN)
+            over = lost & s.along.found[s.index - 1] & (s.along.excess[s.index - 1] < _FROZEN)
             again = lost & first & (s.attempt + 1 < seeds.shape[0])
             left = (good | lost) & ~again
             attempt = s.attempt + again
