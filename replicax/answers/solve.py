@@ -51,7 +51,7 @@ class Solution(eqx.Module):
     """The answer to `solve`: observables as attributes (phi, entropy, energy, replicon, ..), order parameters in `order`.
 
     Every array has the shape of the (broadcast) parameters.  `converged`, `status`, `residual` (largest undamped residual of the saddle
-    equations in logarithmic coordinates) and `quadrature_error` (change of phi under refinement of every rule, plus rounding) say how far
+    equations in logarithmic coordinates) and `quadrature_error` (change of phi under refinement of every rule, rounding, truncation) say how far
     it can be trusted; where `converged` is False everything else is NaN.  `coordinates` serves as a start for a neighbour.
     """
 
@@ -387,7 +387,7 @@ def _assess(problem: Problem, root: Root, refinement: int, absent: Array):
     terms, refined = problem.terms(state, n), problem.terms(state, 2 * n)
     phi = sum(refined, jnp.zeros(()))
     rounding = 4e-15 * sum((jnp.abs(t) for t in refined), jnp.zeros(()))
-    error = jnp.abs(phi - sum(terms, jnp.zeros(()))) + rounding
+    error = jnp.abs(phi - sum(terms, jnp.zeros(()))) + rounding + problem.truncation(state, n)
     columns = dict(phi=phi) | problem.columns(state, phi, n)
     finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (phi, *state.order.values())]))
     missing = problem.missing(state, n)

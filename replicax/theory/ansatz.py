@@ -145,12 +145,16 @@ class OneRSB(Ansatz):
 
 
 class KRSB(Ansatz):
-    """k steps of replica symmetry breaking on the sphere.  k = 0 is RS; above capacity (beta = inf) it is the ground state."""
+    """k steps of replica symmetry breaking on the sphere.  k = 0 is RS, k = inf full breaking: x(q) solved on two grids of x, with the limit
+    and its error.  Above capacity (beta = inf) it is the ground state.
+    """
 
     name: ClassVar[str] = "krsb"
 
-    k: int = eqx.field(
-        default=0, static=True, metadata=dict(doc="number of steps", numeric=False, choices=tuple(range(7)))
+    k: int | float = eqx.field(
+        default=0,
+        static=True,
+        metadata=dict(doc="number of steps", numeric=False, choices=(*range(7), float("inf"))),
     )
 
 

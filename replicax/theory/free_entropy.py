@@ -86,6 +86,10 @@ class Problem(Searched):
     def phi(self, state: State, n: int) -> Array:
         return sum(self.terms(state, n), jnp.zeros(()))
 
+    def truncation(self, state: State, n: int) -> Array:
+        """The error of phi that no finer rule removes."""
+        return jnp.zeros(())
+
     def partial(self, parameter: Callable, state: State, n: int) -> Array:
         """d phi/d(parameter) at fixed order parameters; `parameter` picks the leaf out of the problem."""
         x = jnp.asarray(parameter(self), float)

@@ -21,7 +21,6 @@ from jax import Array, lax
 from replicax.numerics.quadrature import RANGE
 from replicax.numerics.roots import Root, newton
 from replicax.numerics.special import log_add_exp, log_diff_H, log_H
-from replicax.theory.ansatz import KRSB, RS, poses, require
 from replicax.theory.breaking import Landscape, quadratic_tilt
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.ground_state import GroundState
@@ -29,7 +28,6 @@ from replicax.theory.jamming import Contact
 from replicax.theory.models import SphericalPerceptron
 from replicax.theory.perceptron import Bipartite
 from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic, stabilities
-from replicax.vocabulary.limits import INFINITE
 
 
 class Satisfied(Pattern):
@@ -297,18 +295,8 @@ class Unbroken(Problem):
         return columns | {f"stability_{i}": stable for i in range(self.k + 1)}
 
 
-@poses(KRSB, SphericalPerceptron)
-def steps(model: SphericalPerceptron, ansatz: KRSB) -> tuple[Problem, ...]:
-    """RS (k = 0) or steps below jamming, ground states above."""
-    require(model, "alpha")
-    k = ansatz.k
-    if k == 0:
-        below = RS().problems(model)
-        return (*below, GroundState(model)) if model.beta is INFINITE else below
-    if model.beta is not INFINITE:
-        raise ValueError(f"beta = {model.beta}: steps are those of solutions and ground states, beta = inf")
-    if model.labels != "random":
-        raise ValueError(f"labels = {model.labels}: steps are those of random labels")
+def broken(model: SphericalPerceptron, k: int) -> tuple[Problem, ...]:
+    """k steps below jamming and of the ground states above, or none where they are stable."""
     return (
         Steps(Solutions(model, k), k),
         Unbroken(Bipartite(model, (0.0,)), k),

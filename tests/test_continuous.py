@@ -1,0 +1,85 @@
+"""Full replica symmetry breaking on the sphere, and the acceleration that solves it."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import replicax as rx
+from replicax.numerics.anderson import fixed_point
+from replicax.theory.continuous import closed, coordinates, placed, resampled, strengths, wanted
+from replicax.theory.steps import GroundStates, Solutions
+from replicax.vocabulary.ladder import Ladder
+
+
+def test_acceleration_of_a_slow_map():
+    """x -> A x + b with rates up to .99: a thousand steps of the bare map."""
+    rates = jnp.asarray([0.99, 0.9, 0.5, -0.7])
+    rotation = jnp.linalg.qr(jnp.asarray(np.random.default_rng(0).normal(size=(4, 4))))[0]
+    matrix, b = rotation @ jnp.diag(rates) @ rotation.T, jnp.arange(4.0)
+
+    def move(x):
+        f = matrix @ x + b - x
+        return f, jnp.max(jnp.abs(f))
+
+    found = fixed_point(move, jnp.zeros(4), tol=1e-10, cap=1e3)
+    exact = jnp.linalg.solve(jnp.eye(4) - matrix, b)
+    assert found.converged and found.steps <= 12
+    np.testing.assert_allclose(found.x, exact, rtol=1e-7)
+    lost = fixed_point(lambda x: (x * jnp.nan, jnp.nan), jnp.zeros(2), tol=1e-10, max_steps=5)
+    assert not lost.converged and lost.steps == 5 and np.all(lost.x == 0)
+
+
+def test_grids_keep_their_shape():
+    values = jnp.asarray([0.0, 1.0, 2.0, 4.0])
+    np.testing.assert_allclose(resampled(values, 7, jnp.asarray(0), ends=True), [0, 0.5, 1, 1.5, 2, 3, 4])
+    np.testing.assert_allclose(resampled(values, 6, jnp.asarray(1), ends=True), [0, 1, 1.5, 2, 3, 4])
+    np.testing.assert_allclose(
+        resampled(values[:2], 4, jnp.asarray(0), ends=False), [-0.25, 0.25, 0.75, 1.25]
+    )
+
+
+@pytest.mark.parametrize("kind", [Solutions, GroundStates])
+def test_the_equations_close(kind):
+    """Any ladder is that of its own T, and its coordinates lead back to it."""
+    landscape = kind(rx.SphericalPerceptron(alpha=10.0, kappa=-1.0), 3)
+    if landscape.bounded:
+        ladder = Ladder(*map(jnp.asarray, (0.6, [0.1, 0.2], [0.3, 0.2], 0.1, 2)))
+    else:
+        ladder = Ladder(*map(jnp.asarray, (0.6, [0.1, 0.3], [9.0, 2.0], 0.05, 2)))
+    xs = ladder.ms[::-1]
+    again = closed(landscape, xs, wanted(ladder))
+    back = placed(landscape, coordinates(landscape, ladder), xs)
+    for other in (again, back):
+        np.testing.assert_allclose(other.overlaps, ladder.overlaps, rtol=1e-12)
+        np.testing.assert_allclose(other.responses, ladder.responses, rtol=1e-12)
+
+
+def test_one_step_is_stationary():
+    """q0, q1 and m of one step, from the minimum of its free entropy, satisfy T = G (alpha = 10, kappa = -1)."""
+    model = rx.SphericalPerceptron(alpha=10.0, kappa=-1.0)
+    one = rx.solve(model, rx.KRSB(k=1))
+    q0, q1, m = (float(getattr(one, name)) for name in ("q0", "q1", "m"))
+    ladder = Ladder(*map(jnp.asarray, (q0, [q1 - q0], [m], 1.0 - q1, 1)))
+    G, T = strengths(Solutions(model, 1), ladder, 64), wanted(ladder)
+    np.testing.assert_allclose(G, T, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_full_breaking():
+    """Solutions (continuous; below an overlap gap), ground states, and where one step or none are stable."""
+    kappa, alpha = np.array([-1.0, -2.0, 0.0, -2.5, -0.5]), np.array([10.0, 105.0, 6.0, 361.57988, 2.0])
+    model = rx.SphericalPerceptron(alpha=alpha, kappa=kappa)
+    full = rx.solve(model, rx.KRSB(k=float("inf")))
+    assert np.all(full.converged), full.status
+    steps = [rx.solve(rx.SphericalPerceptron(alpha=alpha[:3], kappa=kappa[:3]), rx.KRSB(k=k)) for k in (2, 3)]
+    # a minimum in the overlaps, approached from above and fast
+    gained = [np.asarray(s.phi - full.phi[:3]) for s in steps]
+    assert np.all(gained[1] > 0) and np.all(gained[0] > 2.5 * gained[1])
+    assert np.all(gained[1] < [1e-6, 1e-6, 2e-4])
+    assert np.all(full.quadrature_error[:3] < [1e-8, 1e-9, 3e-6])
+    assert abs(full.energy[2] - 0.8054) < 1e-4  # a number of an outside code
+    assert np.all(full.marginality[:3] < [1e-3, 1e-3, 1e-2])
+    assert np.all(full.x_m[:3] < full.x_M[:3]) and np.all(full.q_m[:3] < full.q_M[:3])
+    assert abs(full.phi[3] + 2.3066508) < 1e-7 and full.x_m[3] == full.x_M[3] and full.replicon[3] > 0
+    symmetric = rx.solve(rx.SphericalPerceptron(alpha=2.0, kappa=-0.5))
+    assert abs(full.phi[4] - symmetric.phi) < 1e-12 and full.q_m[4] == full.q_M[4]
