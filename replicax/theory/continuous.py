@@ -38,8 +38,10 @@ from replicax.vocabulary.limits import INFINITE
 LEVELS = (6, 12)
 #: steps of the ladder that the grids are made from
 FIRST = 3
-#: the largest |G/T - 1| (phi feels its square: 4e-9 at 5e-6) that is aimed at, and accepted after so many steps of the map
-_STATIONARY, _ACCEPTED, _STEPS = 1e-6, 1e-5, 80
+#: the largest |G/T - 1| that is aimed at, and accepted after so many steps of the map
+_STATIONARY, _ACCEPTED, _STEPS = 1e-6, 1e-4, 80
+#: how much phi feels of its square (seen: 15 to 144)
+_FELT = 150.0
 
 
 def strengths(landscape: Landscape, ladder: Ladder, n: int) -> Array:
@@ -109,13 +111,21 @@ def coordinates(landscape: Landscape, ladder: Ladder) -> Array:
 
 
 def resampled(values: Array, size: int, keep: Array, ends: bool) -> Array:
-    """`values` at `size` places, linearly: the first `keep` (0 or 1) stay; from end to end, or by the middles of equal cells."""
+    """`values` at `size` places; the first `keep` (0 or 1) stay.
+
+    ends: linearly, from end to end; otherwise by the middles t of equal cells, linearly in -log(1 - t): the largest x grow like a power of their
+    number, without bound at T = 0 and at jamming.
+    """
     old = values.shape[0] - keep
     i = jnp.arange(size) - keep
-    t = i * (old - 1) / (size - 1 - keep) if ends else (i + 0.5) * old / (size - keep) - 0.5
+    if ends:
+        t, along = i * (old - 1) / (size - 1 - keep), lambda t: t
+    else:
+        t, along = (i + 0.5) * old / (size - keep) - 0.5, lambda t: -jnp.log1p(-(t + 0.5) / old)
     cell = jnp.clip(jnp.floor(t).astype(int), 0, old - 2)
     left, right = values[keep + cell], values[keep + cell + 1]
-    return jnp.where(i < 0, values[0], left + (t - cell) * (right - left))
+    share = (along(t) - along(cell)) / (along(cell + 1) - along(cell))
+    return jnp.where(i < 0, values[0], left + share * (right - left))
 
 
 def finer(landscape: Landscape, ladder: Ladder, size: int, keep: Array) -> tuple[Array, Array]:
@@ -228,7 +238,11 @@ class Continuous(Problem):
         return (fine - coarse) / ((LEVELS[1] / LEVELS[0]) ** 4 - 1.0)
 
     def truncation(self, state: State, n: int) -> Array:
-        return 2.0 * jnp.abs(self.limit(state, n))
+        """Twice the step from the finer grid to the limit, and what is left to be gained on the grids."""
+        ladders = (state.parts[name] for name in ("coarse", "fine"))
+        left = [strengths(self.landscape, ladder, self.nodes) / wanted(ladder) - 1.0 for ladder in ladders]
+        worst = jnp.max(jnp.abs(jnp.concatenate(left)))
+        return 2.0 * jnp.abs(self.limit(state, n)) + _FELT * worst**2
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         rest = state.parts["fine"].rest
