@@ -390,9 +390,10 @@ def _steps(
         # the squared score of a constraint that is hardly ever felt, exp(-((z - b)/w)^2), lies around 2 b/(2 + w^2), w widened by deeper
         # levels: b is the margin (the widest bend; narrower ones are where the score ends)
         wider = sum((everywhere(deep.variances[component]) for deep in deeper), jnp.zeros(())) / scale**2
-        own = jnp.stack([everywhere(w) / scale for w in bends.widths])
-        peaks = 2.0 * jnp.stack([everywhere(b) - h for b in bends.positions]) / scale / (2.0 + own**2 + wider)
-        peaks = jnp.where(own < own.max(0), 0.0, peaks)
+        own = [everywhere(w) / scale for w in bends.widths]
+        widest = jnp.stack(own).max(0)
+        peaks = [2.0 * (b - h) / scale / (2.0 + w**2 + wider) for b, w in zip(bends.positions, own)]
+        peaks = jnp.stack([jnp.where(w < widest, 0.0, x) for x, w in zip(peaks, own)])
         beyond = lambda far: RANGE + jnp.maximum(0.0, jnp.max(far, 0) - _FAR)
         ends = dict(lower=centre - beyond(-peaks), upper=centre + beyond(peaks))
         rule = gaussian_rule(positions, widths, n, even=even, moving=jumps, **ends)
