@@ -28,6 +28,8 @@ from replicax.vocabulary.limits import INFINITE, STAR
 #: logarithms of the inner increment of q^, per pattern, at which clusters are looked for; `_COARSE` nodes see the largest
 _INNER = np.linspace(-4.0, 8.0, 37)
 _COARSE = 48
+#: points of the second look
+_FINER = 17
 #: the least that is left of the equation of q1 where the scan has not just missed its zeros
 _CLOSE = 3e-3
 
@@ -46,15 +48,16 @@ class Clusters(Bipartite):
         return self.prepare(self.nodes)[0]
 
     def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
-        """Along solutions of the equation of q0, from q1 = q0 up: where that of q1 is solved, the largest q1 first.  There are no clusters
-        where it keeps its sign, as far as this tells.
+        """Along solutions of the equation of q0, from q1 = q0 up: where that of q1 is solved, first the highest phi (lowest for m < 1), then the
+        largest q1.  Two solutions between two points are looked for where it turns.  There are no clusters where it keeps its sign, as far as
+        this tells.
         """
         plain = Bipartite(self.model, (0.0,))
         root = newton(lambda y: plain.state(y, 32).residual, jnp.stack(plain.starts()), tol=1e-8, limit=FAR)
         points = jnp.asarray(_INNER)
         at = lambda z, c: jnp.append(z, c)
 
-        def along(z: Array, c: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+        def along(z: Array, c: Array) -> tuple[Array, tuple[Array, ...]]:
             outer = newton(
                 lambda z: self.state(at(z, c), _COARSE).residual[:1],
                 jnp.stack([z, root.x]),
@@ -62,16 +65,22 @@ class Clusters(Bipartite):
                 limit=FAR,
             )
             z = jnp.where(outer.converged, outer.x, z)
-            return z, (at(z, c), self.state(at(z, c), _COARSE).residual[1], outer.converged)
+            state = self.state(at(z, c), _COARSE)
+            return z, (at(z, c), state.residual[1], outer.converged, self.phi(state, _COARSE))
 
-        x, left, found = lax.stop_gradient(lax.scan(along, root.x, points)[1])
-        crosses = left[:-1] * left[1:] <= 0
-        last = points.size - 2 - jnp.argmax(crosses[::-1])
-        first = jnp.argmax(crosses)
-        middle = lambda i: 0.5 * (x[i] + x[i + 1])
+        scan = lambda z, c: lax.stop_gradient(lax.scan(along, z, c)[1])
+        x, left, found, phi = scan(root.x, points)
+        turn = _least_turn(left)
+        near, change, _, higher = scan(x[turn, :-1], jnp.linspace(points[turn - 1], points[turn + 1], _FINER))
+        middle = lambda a: 0.5 * (a[:-1] + a[1:])
+        places = jnp.concatenate([middle(near), middle(x)])
+        weight = jnp.sign(jnp.asarray(self.ms[1], float) - 1.0) * jnp.concatenate([middle(higher), middle(phi)])
+        crosses = jnp.concatenate([change[:-1] * change[1:] <= 0, left[:-1] * left[1:] <= 0])
+        best = jnp.argmax(jnp.where(crosses & jnp.isfinite(weight), weight, -jnp.inf))
+        last = points.size - 2 - jnp.argmax((left[:-1] * left[1:] <= 0)[::-1])
         least = jnp.nanargmin(jnp.abs(left))
         none = jnp.all(found) & (vertex(-left, least) < -_CLOSE)
-        return (middle(last), middle(first), x[least]), none
+        return (places[best], middle(x)[last], x[least]), none
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         """Clusters of binary weights contain at least one configuration."""
@@ -88,6 +97,14 @@ class Clusters(Bipartite):
         S_E = complexity(self, state, n)
         S_I = phi - S_E / m
         return dict(entropy=S_I, energy=energy, m=m, S_I=S_I, S_E=S_E)
+
+
+def _least_turn(values: Array) -> Array:
+    """Where a function that keeps its sign comes closest to zero between two points at which it is farther away."""
+    before, here, after = values[:-2], values[1:-1], values[2:]
+    near = (jnp.abs(here) <= jnp.abs(before)) & (jnp.abs(here) <= jnp.abs(after))
+    turns = near & (before * here > 0) & (here * after > 0)
+    return 1 + jnp.argmin(jnp.where(turns, jnp.abs(here), jnp.inf))
 
 
 def _heat(model: Any, energy: Array) -> Array:
