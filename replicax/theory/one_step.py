@@ -74,7 +74,9 @@ class Clusters(Bipartite):
         near, change, _, higher = scan(x[turn, :-1], jnp.linspace(points[turn - 1], points[turn + 1], _FINER))
         middle = lambda a: 0.5 * (a[:-1] + a[1:])
         places = jnp.concatenate([middle(near), middle(x)])
-        weight = jnp.sign(jnp.asarray(self.ms[1], float) - 1.0) * jnp.concatenate([middle(higher), middle(phi)])
+        weight = jnp.sign(jnp.asarray(self.ms[1], float) - 1.0) * jnp.concatenate(
+            [middle(higher), middle(phi)]
+        )
         crosses = jnp.concatenate([change[:-1] * change[1:] <= 0, left[:-1] * left[1:] <= 0])
         best = jnp.argmax(jnp.where(crosses & jnp.isfinite(weight), weight, -jnp.inf))
         last = points.size - 2 - jnp.argmax((left[:-1] * left[1:] <= 0)[::-1])
