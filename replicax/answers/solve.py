@@ -65,6 +65,8 @@ class Solution(eqx.Module):
     quadrature_error: Array
     steps: Array
     coordinates: tuple[Array, ...]
+    #: which of the problems of the ansatz the answer is from
+    answered: Array
 
     def __getattr__(self, name: str) -> Any:
         for table in ("columns", "parameters"):
@@ -84,10 +86,38 @@ class Solution(eqx.Module):
         return status_text(self.code)
 
     def stabilities(self, x: Array) -> Array:
-        """P(Delta) of the stabilities of a typical configuration on the grid x (see `theory.stabilities`)."""
+        """P(Delta) of the stabilities of a typical configuration on the grid x: zero below kappa where every pattern is satisfied.
+
+        Replica-symmetric solutions: `theory.stabilities`, one at a time.  Steps of breaking and ground states of the sphere (`theory.hierarchy`):
+        (.., *x.shape).  Ground states: what is violated lies below kappa; patterns with Delta = kappa are no density (their share is 1 - integral).
+        Raises ValueError where it is not known.
+        """
+        from replicax.answers import parisi
         from replicax.theory.stabilities import stability_density
 
-        return stability_density(self.model, self.order, jnp.asarray(x, float))
+        x = jnp.asarray(x, float)
+        if isinstance(self.ansatz, RS) or not parisi.known(self):
+            return stability_density(self.model, self.order, x)
+        return parisi.stabilities(self, x)
+
+    def parisi(self) -> Any:
+        """x_i, q_i and the stabilities of the levels, as arrays (`theory.hierarchy.Parisi`); k = inf: of the finest ladder.
+
+        For rs, 1rsb and krsb of the spherical perceptron (beta = inf, random labels), and its ground states; else ValueError.
+        """
+        from replicax.answers.parisi import parisi
+
+        return parisi(self)
+
+    def fields(self, h: Array) -> Array:
+        """P(q_i, h), the distribution of the field h (measured from the margin) at every level: (.., k + 1, *h.shape), from q_0 to q_k.
+
+        P(q_0, h) is a Gaussian around -kappa, P(q_k, h) that from which a pattern sees the configurations of a state
+        (`vocabulary.fields`).  Known, and refused, as `parisi`.
+        """
+        from replicax.answers.parisi import fields
+
+        return fields(self, jnp.asarray(h, float))
 
     def table(self) -> dict[str, Any]:
         """All results by column name, as written by the command line."""
@@ -168,7 +198,7 @@ def _known(index: int, tolerance: float) -> Any:
         size = jnp.max(jnp.abs(r)) / jnp.maximum(1.0, jnp.max(jnp.abs(x)))
         root = Root(x, size, jnp.zeros(()), size <= tolerance)
         columns, order, trust, x = _assess(problem, root, refinement, problem.absent(n))
-        return Solution(model, ansatz, columns, order, coordinates=(x,), **trust)
+        return Solution(model, ansatz, columns, order, coordinates=(x,), answered=jnp.asarray(index), **trust)
 
     return kernel
 
@@ -319,13 +349,14 @@ def _kernel(
         if coordinates is not None and len(coordinates) == len(problems)
         else (None,) * len(problems)
     )
-    best = _answer(problems[0], given[0], refinement)
+    best = _numbered(_answer(problems[0], given[0], refinement), 0)
     answers, liking = [best], ansatz.preference(best[0], best[1])
-    for problem, start in zip(problems[1:], given[1:]):
+    for i, (problem, start) in enumerate(zip(problems[1:], given[1:]), 1):
         done = best[2]["converged"]
         if problem.remains:
             done = done | (best[2]["code"] != CODE["no solution"])
         other = _unless(liking is None and done, lambda p=problem, s=start: _answer(p, s, refinement))
+        other = _numbered(other, i)
         answers.append(other)
         if not problem.remains:  # what is not found may exist, whatever another problem lacks
             lost = ~best[2]["converged"] & ~other[2]["converged"]
@@ -340,6 +371,11 @@ def _kernel(
         columns = columns | dict(branch=_branch_of(order["R"], [a[1]["R"] for a in answers]))
     columns = ansatz.present(columns)
     return Solution(model, ansatz, columns, order, coordinates=tuple(a[3] for a in answers), **trust)
+
+
+def _numbered(answer: tuple, index: int) -> tuple:
+    """The answer, with the number of its problem."""
+    return answer[0], answer[1], answer[2] | dict(answered=jnp.asarray(index)), answer[3]
 
 
 def _unless(done: Any, answer: Any) -> tuple:

@@ -28,6 +28,7 @@ from replicax.theory.ansatz import KRSB, RS, poses, require
 from replicax.theory.breaking import Landscape
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.ground_state import GroundState
+from replicax.theory.hierarchy import Hierarchy
 from replicax.theory.models import SphericalPerceptron
 from replicax.theory.perceptron import Bipartite
 from replicax.theory.steps import GroundStates, Solutions, Steps, Unbroken, alpha_of, broken
@@ -248,11 +249,20 @@ class Continuous(Problem):
         rest = state.parts["fine"].rest
         return rest < 1e6 if self.cold else rest > edge
 
-    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
-        """marginality: the largest |1 - alpha l_i^2 <f_i''^2>| of the levels i > 0 (level 0 may lie below a gap): 0 on a continuous part."""
+    def stable(self, state: State, n: int) -> Array:
+        """1 - alpha l_i^2 <f_i''^2> of the levels of the finer grid, innermost first."""
         ladder = state.parts["fine"]
         squares = stabilities(ladder, self.landscape.pattern, jnp.asarray(self.model.kappa, float), n)
-        stable = 1.0 - alpha_of(self.model) * ladder.responses**2 * squares
+        return 1.0 - alpha_of(self.model) * ladder.responses**2 * squares
+
+    def hierarchy(self, state: State, n: int) -> Hierarchy:
+        """That of the finer grid."""
+        kappa, stable = jnp.asarray(self.model.kappa, float), self.stable(state, n)[::-1]
+        return Hierarchy(state.parts["fine"], self.landscape.pattern, kappa, stable, LEVELS[-1])
+
+    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
+        """marginality: the largest |1 - alpha l_i^2 <f_i''^2>| of the levels i > 0 (level 0 may lie below a gap): 0 on a continuous part."""
+        stable = self.stable(state, n)
         inner = stable[1:-1] if self.cold else stable[:-1]
         columns = dict(marginality=jnp.max(jnp.abs(inner)))
         return columns | _energetics(self.cold, phi)
@@ -260,6 +270,8 @@ class Continuous(Problem):
 
 class Settled(Steps):
     """Fewer than `FIRST` steps, all of their levels stable, in the columns of full breaking."""
+
+    levels: ClassVar[int] = LEVELS[-1]
 
     def state(self, x: Array, n: int) -> State:
         state = super().state(x, n)
@@ -278,6 +290,8 @@ class Settled(Steps):
 
 class Symmetric(Unbroken):
     """The replica-symmetric solution or ground state, where it is stable, in the columns of full breaking."""
+
+    levels: ClassVar[int] = LEVELS[-1]
 
     def state(self, x: Array, n: int) -> State:
         state = super().state(x, n)

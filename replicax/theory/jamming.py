@@ -41,8 +41,18 @@ class Contact(Pattern):
         touching = c * self.nudge - 0.5 * b * h**2 / stretch - 0.5 * jnp.log(stretch)
         return log_add_exp(log_H(-u), touching + log_H(u / jnp.sqrt(stretch))) / c
 
+    def bare(self, h: Array, ladder: Ladder) -> Array:
+        return jnp.where(h < 0, self.nudge - 0.5 * h**2 / (ladder.rest + self.offset), 0.0)
+
+    def moved(self, x: Array, ladder: Ladder) -> tuple[Array, Array]:
+        """x = h offset/(l_k + offset) for h < 0: at jamming these are contacts, x = 0."""
+        if self.offset == 0:
+            return x, jnp.where(x > 0, 1.0, 0.0)
+        squeeze = jnp.where(x < 0, (ladder.rest + self.offset) / self.offset, 1.0)
+        return squeeze * x, squeeze
+
     def bends(self, ladder: Ladder) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        return (jnp.zeros(()),), (jnp.sqrt(ladder.steps[0]),)
+        return (jnp.zeros(()),), (jnp.sqrt(ladder.innermost),)
 
     def below(self, energetic: Callable[[Pattern], Array]) -> tuple[Array, Array]:
         """The energetic term, and the part of the gaps below 0: its answer to a nudge of what lies there."""

@@ -24,10 +24,13 @@ from replicax.numerics.special import log_add_exp, log_diff_H, log_H
 from replicax.theory.breaking import Landscape, quadratic_tilt
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.ground_state import GroundState
+from replicax.theory.hierarchy import Hierarchy
 from replicax.theory.jamming import Contact
 from replicax.theory.models import SphericalPerceptron
 from replicax.theory.perceptron import Bipartite
+from replicax.vocabulary.factors import Errors
 from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic, stabilities
+from replicax.vocabulary.limits import INFINITE
 
 
 class Satisfied(Pattern):
@@ -37,6 +40,8 @@ class Satisfied(Pattern):
 
     def __call__(self, h: Array, ladder: Ladder) -> Array:
         return log_H(-h / jnp.sqrt(ladder.rest))
+
+    bare = __call__
 
     def bends(self, ladder: Ladder) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         return (jnp.zeros(()),), (jnp.sqrt(ladder.rest),)
@@ -61,13 +66,24 @@ class Violated(Pattern):
         wrong = log_H((h + edge) / scale) - c
         return log_add_exp(log_add_exp(log_H(-h / scale), wrong), moved) / c
 
+    def bare(self, h: Array, ladder: Ladder) -> Array:
+        return Errors(0.0).envelope(h, ladder.rest)
+
+    def moved(self, x: Array, ladder: Ladder) -> tuple[Array, Array]:
+        """Fields between -edge and 0 are moved to the margin."""
+        return x, jnp.where((x > 0) | (x < -jnp.sqrt(2.0 * ladder.rest)), 1.0, 0.0)
+
     def bends(self, ladder: Ladder) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        width = jnp.sqrt(ladder.steps[0])
+        width = jnp.sqrt(ladder.innermost)
         return (jnp.zeros(()), -jnp.sqrt(2.0 * ladder.rest)), (width, width)
 
     def tilt(self, h: Array, variance: Array, m: Array, response: Array) -> tuple[Array, Array, Array, Array]:
         zero = jnp.zeros_like(h)
         return zero, zero + 1.0, zero - RANGE, zero + RANGE + jnp.sqrt(2.0 * m)
+
+
+def ground_pattern(model: SphericalPerceptron) -> Pattern:
+    return Violated() if model.loss == "errors" else Contact(offset=1.0)
 
 
 class Solutions(Landscape):
@@ -123,7 +139,7 @@ class GroundStates(Landscape):
 
     @property
     def pattern(self) -> Pattern:
-        return Violated() if self.model.loss == "errors" else Contact(offset=1.0)
+        return ground_pattern(self.model)
 
     def ladder(self, x: Array, count: Array) -> Ladder:
         steps, ms = self.increments(x, count)
@@ -197,6 +213,16 @@ class Steps(Problem):
     def size(self) -> int:
         return 2 * self.k + 2
 
+    @property
+    def levels(self) -> int:
+        """Steps in the arrays of the Parisi function."""
+        return self.k
+
+    def hierarchy(self, state: State, n: int) -> Hierarchy:
+        kappa = jnp.asarray(self.model.kappa, float)
+        ladder, stable = state.parts["ladder"], state.parts["stable"]
+        return Hierarchy(ladder, self.landscape.pattern, kappa, stable, self.levels)
+
     def search(self, given: Array | None, refinement: int) -> Root:
         rows = self.landscape.climb(jnp.asarray(self.k))
         found = jnp.sum(jnp.cumprod(rows.converged))
@@ -268,6 +294,21 @@ class Unbroken(Problem):
     def counts(self) -> bool:
         return False
 
+    @property
+    def levels(self) -> int:
+        """Steps in the arrays of the Parisi function."""
+        return self.k
+
+    def hierarchy(self, state: State, n: int) -> Hierarchy:
+        """No steps: q_0 alone."""
+        model, cold, nothing = self.plain.model, isinstance(self.plain, GroundState), jnp.zeros(0)
+        rest = state.order["chi"] if cold else state.parts["site"].complement
+        outer = jnp.ones(()) if cold else 1.0 - rest
+        ladder = Ladder(outer, nothing, nothing, rest, jnp.zeros((), int))
+        pattern = ground_pattern(model) if cold else Satisfied()
+        stable = self.stability(state, n)[None]
+        return Hierarchy(ladder, pattern, jnp.asarray(model.kappa, float), stable, self.levels)
+
     def starts(self) -> tuple[Array, ...]:
         return self.plain.starts()
 
@@ -303,3 +344,14 @@ def broken(model: SphericalPerceptron, k: int) -> tuple[Problem, ...]:
         Steps(GroundStates(model, k), k),
         *((Unbroken(GroundState(model), k),) if model.loss != "errors" else ()),
     )
+
+
+def hierarchical(problem: Any) -> Any:
+    """The problem, if it knows the hierarchy of its overlaps (`hierarchy`): replica-symmetric ones have one without steps; else None."""
+    if hasattr(problem, "hierarchy"):
+        return problem
+    model = getattr(problem, "model", None)
+    if not isinstance(model, SphericalPerceptron) or model.beta is not INFINITE or model.labels != "random":
+        return None
+    symmetric = type(problem) is Bipartite and problem.ms == (0.0,)
+    return Unbroken(problem, 0) if symmetric or isinstance(problem, GroundState) else None

@@ -48,6 +48,11 @@ class Ladder(NamedTuple):
         return self.outer + jnp.append(inner, 0.0)
 
     @property
+    def innermost(self) -> Array:
+        """D_k (D_0 without steps)."""
+        return jnp.append(self.steps, self.outer)[0]
+
+    @property
     def responses(self) -> Array:
         """l_k, l_{k-1}, .., l_0: (K + 1,)."""
         return self.rest + jnp.append(0.0, jnp.cumsum(self.ms * self.steps))
@@ -72,6 +77,14 @@ class Pattern(eqx.Module):
         """f_k (or f_{k-1}) at fields h."""
 
     @abc.abstractmethod
+    def bare(self, h: Array, ladder: Ladder) -> Array:
+        """f_k at fields h."""
+
+    def moved(self, x: Array, ladder: Ladder) -> tuple[Array, Array]:
+        """Where the first step is absorbed: (the field h that leaves the gap x, dh/dx; 0 where none does)."""
+        raise NotImplementedError
+
+    @abc.abstractmethod
     def bends(self, ladder: Ladder) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """Where f bends, and over what widths."""
 
@@ -86,7 +99,7 @@ class Pattern(eqx.Module):
 
 def energetic(ladder: Ladder, pattern: Pattern, kappa: Array, n: int, nudges: Array | None = None) -> Array:
     """E_z f_0(sqrt(q_0) z - kappa), with 3 n nodes on the grid; n = 40: about 1e-9, n = 64: 1e-12."""
-    f = outermost(ladder, pattern, kappa, n, nudges)
+    f, _ = functions(ladder, pattern, kappa, n, nudges)
     scale = jnp.sqrt(ladder.outer)
     positions, widths = pattern.bends(ladder)
     width = lax.stop_gradient(jnp.sqrt(1.0 - ladder.outer) / scale)
@@ -100,7 +113,7 @@ def _rule(n: int) -> int:
     return 64 * max(1, n // 64) if n >= 32 else 32
 
 
-class _Negative(NamedTuple):
+class Negative(NamedTuple):
     """A function f < 0 by the logarithm of -f (and a floor: the rules do not see further into the tails)."""
 
     log: Tabulated
@@ -109,8 +122,8 @@ class _Negative(NamedTuple):
         return _NOTHING - jnp.exp(self.log(h))
 
 
-def _tabulated(f: Array, grid: Grid) -> _Negative:
-    return _Negative(tabulate(jnp.log(_NOTHING - jnp.minimum(f, 0.0)), grid))
+def _tabulated(f: Array, grid: Grid) -> Negative:
+    return Negative(tabulate(jnp.log(_NOTHING - jnp.minimum(f, 0.0)), grid))
 
 
 def stabilities(ladder: Ladder, pattern: Pattern, kappa: Array, n: int) -> Array:
@@ -122,17 +135,26 @@ def stabilities(ladder: Ladder, pattern: Pattern, kappa: Array, n: int) -> Array
     return answers.at[0].set(pattern.sharpness(lambda p: energetic(ladder, p, kappa, n), ladder))
 
 
-def outermost(
-    ladder: Ladder, pattern: Pattern, kappa: Array, n: int, nudges: Array | None = None
-) -> _Negative:
-    """f_0; `nudges` (K + 1,): multiples of f_i''^2 that are added to f_i."""
+def grid_of(ladder: Ladder, pattern: Pattern, kappa: Array, n: int) -> Grid:
+    """3 n nodes, stretched around the bends, over all fields there are."""
     positions, widths = pattern.bends(ladder)
     deviations = jnp.sqrt(jnp.append(ladder.steps, ladder.outer))
     reach = jnp.abs(kappa) + RANGE * jnp.sum(deviations)
-    grid = stretched_grid(positions, widths, jnp.stack(positions).min() - reach, reach, 3 * n)
+    return stretched_grid(positions, widths, jnp.stack(positions).min() - reach, reach, 3 * n)
+
+
+def functions(
+    ladder: Ladder, pattern: Pattern, kappa: Array, n: int, nudges: Array | None = None
+) -> tuple[Negative, Array]:
+    """f_0, and the coefficients of the tables of f_k (f_{k-1} where the first step is absorbed), .., f_0.
+
+    nudges (K + 1,): multiples of f_i''^2 that are added to f_i.
+    """
+    positions, widths = pattern.bends(ladder)
+    grid = grid_of(ladder, pattern, kappa, n)
     skip = 1 if pattern.absorbs else 0
 
-    def nudged(f: _Negative, nudge: Array) -> _Negative:
+    def nudged(f: Negative, nudge: Array) -> Negative:
         if nudges is None:
             return f
         curvature = lax.stop_gradient(jax.vmap(jax.grad(jax.grad(f)))(grid.nodes))
@@ -140,11 +162,12 @@ def outermost(
 
     innermost = _tabulated(pattern(grid.nodes, ladder), grid)
     innermost = nudged(innermost, 0.0 if nudges is None else nudges[skip])
+    inner = innermost.log.coefficients[None]
     if ladder.steps.shape[0] == skip:
-        return innermost
+        return innermost, inner
     squares = lax.stop_gradient(jnp.stack(widths)) ** 2
 
-    def smooth(f: _Negative, variance: Array, m: Array, response: Array, inside: Array) -> _Negative:
+    def smooth(f: Negative, variance: Array, m: Array, response: Array, inside: Array) -> Negative:
         scale, h = jnp.sqrt(variance), grid.nodes
         peak, spread, lo, hi = lax.stop_gradient(pattern.tilt(h, variance, m, response))
         sharp = jnp.sqrt(squares + lax.stop_gradient(inside)) / scale
@@ -153,17 +176,17 @@ def outermost(
         z = gaussian_rule((peak, *bends), (spread, *sharpness), _rule(n), lower=lo, upper=hi)
         return _tabulated(_log_mean_exp(m * f(h[:, None] + scale * z.nodes), z.log_weights) / m, grid)
 
-    def step(f: _Negative, what: tuple[Array, ...]) -> tuple[_Negative, None]:
+    def step(f: Negative, what: tuple[Array, ...]) -> tuple[Negative, Array]:
         *numbers, nudge, present = what
-        return lax.cond(
-            present, lambda f, *a: nudged(smooth(f, *a), nudge), lambda f, *_: f, f, *numbers
-        ), None
+        f = lax.cond(present, lambda f, *a: nudged(smooth(f, *a), nudge), lambda f, *_: f, f, *numbers)
+        return f, f.log.coefficients
 
     # how much of the variance lies further inside than a step: it has smoothed the bends
     inside = jnp.append(0.0, jnp.cumsum(ladder.steps))[:-1]
     moved = jnp.zeros_like(ladder.steps) if nudges is None else nudges[1:]
     each = (ladder.steps, ladder.ms, ladder.responses[:-1], inside, moved, ladder.present)
-    return lax.scan(step, innermost, tuple(x[skip:] for x in each))[0]
+    f, outer = lax.scan(step, innermost, tuple(x[skip:] for x in each))
+    return f, jnp.concatenate([inner, outer])
 
 
 def _log_mean_exp(exponent: Array, log_weights: Array) -> Array:
