@@ -207,7 +207,8 @@ def _unsatisfactory(answer: Solution) -> Array:
     problems = answer.ansatz.problems(answer.model)
     accuracy = max(p.accuracy for p in problems)
     accurate = answer.quadrature_error <= accuracy * (1.0 + jnp.abs(answer.columns["phi"]))
-    lost = (answer.code == CODE["not converged"]) & all(p.retried for p in problems)
+    lost = (answer.code == CODE["not converged"]) | (answer.code == CODE["inner saddle lost"])
+    lost = lost & all(p.retried for p in problems)
     return lost | (answer.converged & ~accurate)
 
 
@@ -327,8 +328,7 @@ def find_root(
         return problem.state(x, n).residual
 
     def solver(_: Array) -> Root:
-        tries = jnp.where(hopeless, problem.doubtful, starts.shape[0])
-        root = seek(problem, starts, coarse, tol=_COARSE, tries=tries)
+        root = seek(problem, starts, coarse, tol=_COARSE, hopeless=hopeless)
         # coarse nodes may have no root next to a fold
         last = jnp.stack([jnp.where(root.converged, root.x, starts[0]), starts[0]])
         again = jnp.where(root.converged, 2, jnp.where(hopeless, 0, 1))

@@ -10,8 +10,8 @@ Order parameters: q1, overlap of two W around the same reference; t, overlap of 
 
 The reference tilts the measure of w by its own factor (a `Tilt`); the W live in the tower below.  The map, with g = d_h log f and g_t that of the
 reference:  v = alpha E[(g - lambda g_t)^2],  lambda q^_t = alpha E[g_t g],  and p of the site at its control: all feasible by construction.
-Where weights and constraint are even, q_t = t = 0.  Huang & Kabashima, arXiv:1408.1784; Baldassi et al., arXiv:2107.01163; Barbier et al.,
-arXiv:2310.02850.
+Where weights and constraint are even, q_t = t = 0.  Where cold starts fail the W see few of the patterns of the reference first, then more.
+Huang & Kabashima, arXiv:1408.1784; Baldassi et al., arXiv:2107.01163; Barbier et al., arXiv:2310.02850.
 """
 
 from typing import Any, ClassVar
@@ -24,21 +24,29 @@ from jax import Array, lax
 from replicax.numerics.quadrature import Rule, gaussian_rule
 from replicax.numerics.roots import newton
 from replicax.theory.ansatz import FranzParisi, poses, require
-from replicax.theory.free_entropy import FAR, Problem, State
+from replicax.theory.free_entropy import FAR, Followed, Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron, SymmetricPerceptron
 from replicax.theory.perceptron import TINY, Bipartite
-from replicax.vocabulary.levels import Level, Moments, Tilt, least_variance, tower
+from replicax.vocabulary.factors import SquaredHinge, WeightTerminal
+from replicax.vocabulary.levels import Level, Moments, Terminal, Tilt, least_variance, tower
+from replicax.vocabulary.limits import INFINITE
 
 #: v/alpha and lambda are e^x - _NOTHING of their coordinates x: both may vanish (v where W is like any other typical configuration, both
 #: where no constraint is felt), and there their logarithms would never arrive
 _NOTHING = 1e-4
 #: v/alpha where starts are looked for, how many of them are tried, and the nodes for that
 _SPREADS, _TRIED, _FEW = (0.0, 0.05, 0.4, 3.0, 25.0), 2, 32
+#: where w and the field of the reference are the same, what they share decides: over this width (squared) of the field
+_DECIDED = 1e-14
+#: points at which the largest crowding is looked for, again around the last one; as far as this part of its range
+_ZOOM, _NEARLY = (9, 5, 5), 0.999
+#: a crowding below this needs no finer rule to be negative
+_ROOMY = -0.1
 #: the entropy of a reference that is still taken to exist
 _EMPTY = -1e-9
 
 
-class Around(Problem):
+class Around(Followed):
     """Solutions around a reference.  Coordinates: that of the reference, x_v, x_lambda, s (even constraints: x_v, s), where
     v/alpha = e^(x_v) - c, lambda = e^(x_lambda) - c, cut at 0, c = `_NOTHING`.
 
@@ -67,6 +75,12 @@ class Around(Problem):
     @property
     def typical(self) -> Bipartite:
         return Bipartite(self.reference, () if self.even else (0.0,))
+
+    @property
+    def _share(self) -> Array:
+        """The part of the patterns of the reference that the W see."""
+        every = jnp.asarray(self.reference.weight, float)
+        return jnp.where(every > 0, self.model.weight / jnp.where(every > 0, every, 1.0), 1.0)
 
     def _reference(self, n: int) -> Array:
         """Coordinates of the reference (coarse)."""
@@ -135,7 +149,7 @@ class Around(Problem):
         control = 0.5 * (jnp.log1p(site["p"]) - jnp.log(site["far"])) - 0.5 * (jnp.log1p(p) - jnp.log1p(-p))
         residual = [inner[0] - jnp.log(asked / scale + _NOTHING)]
         if not self.even:
-            cross = mean(score_t * out.score[0]) / (mean(score_t**2) + TINY)
+            cross = self._share * mean(score_t * out.score[0]) / (mean(score_t**2) + TINY)
             residual.append(inner[1] - jnp.log(jnp.maximum(cross, 0.0) / jnp.sqrt(scale) + _NOTHING))
         residual = jnp.concatenate([reference.residual, jnp.stack([*residual, control])])
         t_hat = ratio * q_hat_t
@@ -168,17 +182,19 @@ class Around(Problem):
         moments = dict(q1=q1, p=p, far=1.0 - p, t=t, complement=complement, rest=rest, value=mean(out.value))
         return moments | dict(v=v, ratio=ratio, s=s, scale=jnp.ones(()))
 
-    def _factor(self, parts: dict[str, Any], n: int) -> tuple[Rule, Array, Moments]:
-        """The rule in z0, the reference's score there, and the tower of the W at every z0."""
+    def _factor(
+        self, parts: dict[str, Any], n: int, terminal: Terminal | None = None
+    ) -> tuple[Rule, Array, Moments]:
+        """The rule in z0, the reference's score there, and the tower of the W at every z0 (terminal: what a pattern asks of W)."""
         site, q_t, rest_t = parts["site"], parts["q_t"], parts["rest_t"]
         factor, planted = self.model.factor, self.reference.factor
         along = (site["p"] - site["t"]) / jnp.sqrt(rest_t)  # sigma c
-        terminal = factor.terminal(site["complement"])
+        terminal = factor.terminal(site["complement"]) if terminal is None else terminal
         # sigma^2; where it is too small for nodes an independent part is added, and taken away again to first order (heat equation)
         spread = along**2 + site["rest"]
         added = jnp.maximum(least_variance(terminal, 0.0) - spread, 0.0)
         spread, rest = spread + added, site["rest"] + added
-        c, narrow = along / jnp.sqrt(spread), rest / spread  # narrow = 1 - c^2
+        c, narrow = along / jnp.sqrt(spread), jnp.maximum(rest / spread, _DECIDED)  # narrow = 1 - c^2
         bends_t = planted.bends(rest_t, 0.0)
         if self.even:
             rule, h_t, h = Rule(jnp.zeros(1), jnp.full(1, jnp.sqrt(2 * jnp.pi))), jnp.zeros(1), jnp.zeros(1)
@@ -259,6 +275,43 @@ class AroundOnSphere(Around):
     @property
     def counts(self) -> bool:
         return False
+
+    def absent(self, n: int) -> Array:
+        if self.model.beta is not INFINITE:
+            return jnp.zeros((), bool)
+        roomy = self.crowding(n // self.coarser) < _ROOMY
+        return lax.cond(roomy, lambda: jnp.zeros((), bool), lambda: self.crowding(n) >= 0)
+
+    def crowding(self, n: int) -> Array:
+        r"""Negative where there are solutions at this distance: alpha E(kappa - h)_+^2/(1 - p^2) - 1 - y^2, the largest over y.
+
+        As q1 -> 1 the entropy diverges like -(1 - p^2) crowding/(2 (1 - q1)), with t = p - b (1 - q_t), b = p + y sqrt(1 - p^2) and
+        q1 - t^2/q_t - (p - t)^2/(1 - q_t) = 1 - p^2 - y^2 (1 - p^2)(1 - q_t)/q_t: all constraints at once leave no space.
+        """
+        p, apart = self.overlap, 2.0 * jnp.asarray(self.d, float)  # 1 - p
+        reference = self.typical.state(self._reference(n), n)
+        q_t, rest_t = reference.order["q"], reference.parts["site"].complement
+        edge = jnp.arcsinh(jnp.sqrt(q_t / rest_t))
+        across = apart * (1.0 + p)
+        terminal = WeightTerminal(SquaredHinge(self.model.kappa, 1.0))
+
+        def excess(x: Array) -> Array:
+            y = jnp.sinh(x * edge)
+            rest = across * (1.0 - y**2 * rest_t / q_t)
+            t = p - (p + y * jnp.sqrt(across)) * rest_t
+            site = dict(p=p, t=t, rest=rest, complement=jnp.zeros(()))
+            rule, _, out = self._factor(dict(site=site, q_t=q_t, rest_t=rest_t), n, terminal)
+            short = -2.0 * jnp.sum(rule.weights * out.value)
+            return jnp.asarray(self.model.alpha, float) * short / across - 1.0 - y**2
+
+        x, width = jnp.zeros(()), 1.0
+        largest = jnp.asarray(-jnp.inf)
+        for points in _ZOOM:
+            grid = jnp.clip(x + width * jnp.linspace(-1.0, 1.0, points + 2)[1:-1], -_NEARLY, _NEARLY)
+            values = lax.map(excess, grid)
+            best = jnp.nanargmax(values)
+            x, width, largest = grid[best], 2.0 * width / (points + 1), jnp.maximum(largest, values[best])
+        return largest
 
     def _distant(self, q_hat_t, q_t, v, ratio) -> Array:
         p = self.overlap

@@ -24,7 +24,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
 from replicax.numerics.homotopy import follow
 from replicax.numerics.roots import Root, newton, solve_linear
@@ -146,8 +145,12 @@ class Followed(Problem):
         return eqx.tree_at(lambda p: p.model.alpha, self, share * jnp.asarray(self.model.alpha, float))
 
 
-def seek(problem: Any, starts: Array, n: int, *, tol: float, tries: ArrayLike | None = None) -> Root:
-    """A root with n nodes a bend of a problem (what has `state`): Newton from the rows of `starts`, where it fails `follow`."""
+def seek(problem: Any, starts: Array, n: int, *, tol: float, hopeless: Array | bool = False) -> Root:
+    """A root with n nodes a bend of a problem (what has `state`): Newton from the rows of `starts`, where it fails `follow`.
+
+    hopeless: where no root is expected, from `problem.doubtful` rows only.
+    """
+    tries = jnp.where(hopeless, problem.doubtful, starts.shape[0])
     root = newton(
         lambda x: problem.state(x, n).residual, starts, tol=tol, max_steps=30, limit=FAR, tries=tries
     )
@@ -157,5 +160,5 @@ def seek(problem: Any, starts: Array, n: int, *, tol: float, tries: ArrayLike | 
     def residual(x: Array, share: Array) -> Array:
         return problem.fewer(share, starts[0], n).state(x, n).residual
 
-    other = follow(residual, starts[0], tol=1e-2 * tol, limit=FAR, skip=root.converged)
+    other = follow(residual, starts[0], tol=1e-2 * tol, limit=FAR, skip=root.converged | hopeless)
     return jax.tree.map(lambda a, b: jnp.where(other.converged, b, a), root, other)
