@@ -181,3 +181,51 @@ def test_full_breaking():
     np.testing.assert_allclose(P @ w, 1.0, atol=1e-9)
     density = np.asarray(found.stabilities(h - 1.0))
     assert density @ w == pytest.approx(1.0, abs=1e-9) and np.all(density[h < 0] == 0)
+
+
+@pytest.mark.slow
+def test_gaps_and_forces_at_jamming():
+    """kappa = -1, no step, one and three; and kappa = 0.5, where nothing breaks: normalisation, contacts, <h^2> = T_k/alpha; k = 1 by hand."""
+    model = rx.SphericalPerceptron(kappa=np.array([-1.0, -1.0, -1.0, 0.5]))
+    k = np.array([0.0, 1.0, 3.0, 2.0])
+    found = rx.threshold(model, "jamming", k=k)
+    q, c = np.asarray(found.parisi().q), np.asarray(found.parisi().x)
+    assert q.shape == (4, 4) and c.shape == (4, 3)
+    assert np.all(c[[0, 3]] == 0) and np.all(c[1, :2] == 0) and np.all(np.diff(c[2]) > 0)
+    x, w = line()
+    x, w = x[x > 0], w[x > 0]
+    gaps, forces = np.asarray(found.gaps(x)), np.asarray(found.forces(x))
+    np.testing.assert_allclose(gaps @ w, 1.0 - found.contacts / found.value, atol=1e-9)
+    np.testing.assert_allclose(forces @ w, 1.0, atol=1e-8)
+    np.testing.assert_allclose(forces @ (w * x), 1.0, atol=1e-8)
+    assert np.all(found.forces(-x) == 0) and np.all(found.gaps(-x) == 0)
+    # <f^2> in units of <f>: without steps 1/alpha = <h^2> over contacts
+    share = norm.cdf([-1.0, 0.5])
+    means = np.array([norm.pdf(1.0) - norm.cdf(-1.0), 0.5 * norm.cdf(0.5) + norm.pdf(0.5)])
+    expected = share / (means**2 * np.asarray(found.value)[[0, 3]])
+    np.testing.assert_allclose((forces @ (w * x * x))[[0, 3]], expected, rtol=1e-8)
+    # one step: P_1 from its closed f_0
+    q0, c1, step = q[1, 2], c[1, 2], 1.0 - q[1, 2]
+
+    def P(h):
+        stretch, kernel = 1.0 + c1 * step, lambda y: norm.pdf(h, y, np.sqrt(step))
+        below = lambda y: np.exp(-0.5 * c1 * y * y / stretch) / np.sqrt(stretch)
+        f0 = lambda y: norm.cdf(y / np.sqrt(step)) + below(y) * norm.cdf(-y / np.sqrt(step * stretch))
+        outer = lambda y: kernel(y) / f0(y) * norm.pdf(y, 1.0, np.sqrt(q0))
+        return (
+            np.exp(-0.5 * c1 * min(h, 0.0) ** 2)
+            * quad(outer, -9, 9, points=[0, h], epsabs=1e-13, limit=300)[0]
+        )
+
+    h = np.array([0.01, 0.3, 2.0])
+    np.testing.assert_allclose(found.gaps(h)[1], [P(y) for y in h], rtol=1e-8)
+    share = float(found.contacts[1] / found.value[1])
+    scale = quad(lambda y: -y * P(y), -4, 0, epsabs=1e-10)[0] / share
+    np.testing.assert_allclose(found.forces(h)[1], [P(-scale * y) * scale / share for y in h], rtol=1e-7)
+
+
+def test_other_thresholds_have_no_gaps():
+    found = rx.threshold(rx.SphericalPerceptron(kappa=0.0), "capacity")
+    for read in (found.parisi, lambda: found.gaps(1.0), lambda: found.forces(1.0)):
+        with pytest.raises(ValueError, match="jamming"):
+            read()

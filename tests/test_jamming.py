@@ -13,6 +13,7 @@ from replicax.answers.lines.jamming import limit
 from replicax.numerics.minimise import minimise
 from replicax.numerics.stretched import stretched_grid, tabulate
 from replicax.theory.jamming import Jamming
+from replicax.theory.steps import GroundStates, Solutions
 
 
 def one_step(x, kappa):
@@ -130,3 +131,43 @@ def test_derivative_in_the_margin():
 def test_bad_steps_are_refused():
     with pytest.raises(ValueError, match=r"k = 2\.5 is outside"):
         rx.threshold(rx.SphericalPerceptron(kappa=-1.0), "jamming", k=2.5)
+
+
+@pytest.mark.slow
+def test_without_order():
+    """Values of an independent code at kappa = -2, where overlaps have a gap; at kappa = -1 the order is that of the minimum."""
+    kappa, k = np.array([-2.0, -2.0, -1.0]), np.array([4.0, 5.0, 2.0])
+    found = rx.threshold(rx.SphericalPerceptron(kappa=kappa), "jamming", k=k, extended=True)
+    assert np.all(found.converged)
+    np.testing.assert_allclose(found.value, [124.729343, 124.713947, 12.28722222], rtol=4e-9)
+    c, q = np.asarray(found.parisi().x), np.asarray(found.parisi().q)
+    np.testing.assert_allclose(c[0, 1:], [89.34, 70.27, 144.05, 722.87], atol=5e-3)
+    np.testing.assert_allclose(q[0, 1:], [0.26145, 0.48355, 0.95937, 0.99661, 1.0], atol=5e-6)
+    lost = rx.threshold(rx.SphericalPerceptron(kappa=-2.0), "jamming", k=np.inf, extended=True)
+    assert not lost.converged and np.isnan(lost.value)
+
+
+@pytest.mark.parametrize("kind", [Jamming, Solutions, GroundStates])
+def test_coordinates_without_order(kind):
+    """They lead back to the ladder; a step that is turned keeps the others, and the sum of the overlaps."""
+    what = jnp.asarray(-1.0) if kind is Jamming else rx.SphericalPerceptron(alpha=10.0, kappa=-1.0)
+    landscape, count = kind(what, 4, extended=True), jnp.asarray(3)
+    distance, ms = jnp.asarray([0.5, 0.2, 0.05, 0.0]), jnp.asarray([0.7, 0.3, 0.9, 0.0])
+    x = landscape.coordinates(distance, ms, count, jnp.zeros(8 + landscape.ends))
+    ladder = landscape.ladder(x, count)
+    np.testing.assert_allclose(ladder.ms, [0.9, 0.3, 0.7, 0.0], rtol=1e-12)
+    far = 1.0 - ladder.overlaps / ladder.overlaps[0]
+    np.testing.assert_allclose(far, [0.0, 0.05, 0.2, 0.5, 0.5], atol=1e-12)
+    turned = landscape.ladder(landscape.turned(x, count, 0.5, 0.4), count + 1)
+    np.testing.assert_allclose(turned.ms[:2], [0.9, 0.3], rtol=1e-12)
+    assert turned.ms[3] > 0.7 > turned.ms[2]
+    np.testing.assert_allclose(
+        1.0 - turned.overlaps / turned.overlaps[0], [0, 0.05, 0.2, 1 / 3, 0.5], rtol=1e-9
+    )
+
+
+def test_full_breaking_has_an_order():
+    with pytest.raises(ValueError, match="extended = True"):
+        rx.KRSB(k=float("inf"), extended=True)
+    with pytest.raises(ValueError, match="extended = 'yes'"):
+        rx.KRSB(k=2, extended="yes")

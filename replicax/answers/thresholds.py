@@ -40,6 +40,8 @@ class Threshold(eqx.Module):
     code: Array
     converged: Array
     residual: Array
+    #: of what was found, where more than columns can be read from it (jamming)
+    coordinates: Array | None = None
 
     def __getattr__(self, name: str) -> Any:
         columns = object.__getattribute__(self, "columns")
@@ -50,6 +52,32 @@ class Threshold(eqx.Module):
     @property
     def status(self) -> Any:
         return status_text(self.code)
+
+    def parisi(self) -> Any:
+        """Jamming: c_i = lim m_i/(1 - q_k), q_i and the stabilities of the levels (`theory.hierarchy.Parisi`); k = inf: of the most steps.
+
+        Here, in `gaps` and in `forces` ValueError for another threshold.
+        """
+        from replicax.answers.lines.jamming import parisi
+
+        return parisi(self)
+
+    def gaps(self, x: Array) -> Array:
+        """Jamming: the density of the gaps x = Delta - kappa > 0 of all patterns, of integral 1 - contacts/alpha: (.., *x.shape)."""
+        from replicax.answers.lines.jamming import gaps
+
+        return gaps(self, jnp.asarray(x, float))
+
+    def forces(self, f: Array) -> Array:
+        """Jamming: the density of the forces f > 0 of contacts, in units of their mean: (.., *f.shape).
+
+        A pattern whose field h of the innermost level is below 0 is a contact, of force -h.  In the limit k -> inf both densities are power laws at
+        small arguments, f^.42311 and x^-.41269 (Charbonneau et al., Nature Communications 5 (2014) 3725); k steps have that of the gaps down to
+        x = (1 - q_{k-1})^(1/2), about 1/c_k^(1/2), and constants below; that of the forces sets in later.
+        """
+        from replicax.answers.lines.jamming import forces
+
+        return forces(self, jnp.asarray(f, float))
 
     def table(self) -> dict[str, Any]:
         trust = dict(converged=self.converged, status=self.status)
@@ -97,13 +125,14 @@ class Definition(NamedTuple):
 
 
 class Explicit(NamedTuple):
-    """A threshold in closed form, or with a search of its own: find(model, options, n) -> (value, columns, residual, converged).
+    """A threshold in closed form, or with a search of its own: find(model, options, n) -> (value, columns, residual, converged), then
+    `coordinates` if more is to be read from what was found.
 
     largest_block: points in one compiled batch (1: a search that takes its own branches); failure: the status where nothing is found.
     """
 
     parameter: str
-    find: Callable[[Any, Options, int], tuple[Array, dict[str, Array], Array, Array]]
+    find: Callable[[Any, Options, int], tuple]
     status: Callable[[Any, Array], Array] = lambda model, value: jnp.asarray(CODE["ok"])
     needs: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, Any]] = {}
@@ -247,10 +276,12 @@ class _Kernel(NamedTuple):
         model, numbers = parameters
         options = {**dict(self.words), **numbers}
         if isinstance(self.definition, Explicit):
-            value, columns, residual, converged = self.definition.find(model, options, 128 * refinement)
+            value, columns, residual, converged, *more = self.definition.find(
+                model, options, 128 * refinement
+            )
             failure = CODE[self.definition.failure]
             code = jnp.where(converged, self.definition.status(model, value), failure)
-            return self._answer(model, value, columns, code, converged, residual)
+            return self._answer(model, value, columns, code, converged, residual, *more)
         system = self.definition.system(model, options)
         n = system.nodes * refinement
         absent, starts = jax.lax.stop_gradient(system.absent(n)), system.starts()
@@ -265,12 +296,11 @@ class _Kernel(NamedTuple):
         code = jnp.where(converged, system.code(root.x, n), lost)
         return self._answer(model, value, columns, code, converged, root.residual)
 
-    def _answer(self, model, value, columns, code, converged, residual) -> Threshold:
+    def _answer(self, model, value, columns, code, converged, residual, coordinates=None) -> Threshold:
         keep = lambda x: jnp.where(converged, x, jnp.nan)
         columns, residual = jax.tree.map(keep, columns), jax.lax.stop_gradient(residual)
-        return Threshold(
-            model, self.name, self.definition.parameter, keep(value), columns, code, converged, residual
-        )
+        which = (self.name, self.definition.parameter)
+        return Threshold(model, *which, keep(value), columns, code, converged, residual, coordinates)
 
 
 _THRESHOLDS: dict[str, dict[type, AnyDefinition]] = {}

@@ -147,6 +147,9 @@ class OneRSB(Ansatz):
 class KRSB(Ansatz):
     """k steps of replica symmetry breaking on the sphere.  k = 0 is RS, k = inf full breaking: x(q) solved on two grids of x, with the limit
     and its error.  Above capacity (beta = inf) it is the ground state.
+
+    extended: m_1, m_2, .. in any order, x(q) not monotone: what incremental algorithms are expected to see, El Alaoui & Sellke, arXiv:2010.15811.
+    Lower where overlaps have a gap.  The lowest of the minima that the search finds; further ones may exist.
     """
 
     name: ClassVar[str] = "krsb"
@@ -156,6 +159,16 @@ class KRSB(Ansatz):
         static=True,
         metadata=dict(doc="number of steps", numeric=False, choices=(*range(7), float("inf"))),
     )
+    extended: bool = eqx.field(
+        default=False,
+        static=True,
+        metadata=dict(doc="m_1, m_2, .. in any order", numeric=False, choices=(False, True)),
+    )
+
+    def __check_init__(self) -> None:
+        super().__check_init__()
+        if self.extended and self.k == float("inf"):
+            raise ValueError("extended = True: known for a finite number of steps, not for k = inf")
 
 
 class Frozen(Ansatz):

@@ -2,6 +2,9 @@ r"""Replica symmetry breaking on the sphere, step by step: minima over ladders o
 
 The free entropy of k steps is a minimum over the q_i and m_i (vocabulary/ladder.py), with ordered values.  Coordinates are the logarithms of the
 increments; the minimum of k steps, with one step interpolated into it, is where the minimum of k+1 steps is looked for.
+
+Extended: the m_i without order, x(q) any function > 0.  Where overlaps have a gap this is lower; its value at jamming is what incremental message
+passing is expected to reach: El Alaoui & Sellke, arXiv:2010.15811.
 """
 
 import abc
@@ -27,16 +30,22 @@ _NONE = 3e-12
 class Landscape(eqx.Module):
     """What is minimised over ladders of at most `most` steps.
 
-    Coordinates (2 most + ends,): logs of D_k, D_{k-1}, .. in units of q_0; logs of the increments of m_k, m_{k-1}, ..; then what else there is.
+    Coordinates (2 most + ends,): logs of D_k, D_{k-1}, .. in units of q_0; logs of the increments of m_k, m_{k-1}, .. (extended: logs of the
+    m_i, of m_i/(1 - m_i) where they are bounded); then what else there is.
     """
 
     most: eqx.AbstractVar[int]
+    #: m_1, m_2, .. in any order
+    extended: bool = eqx.field(default=False, static=True, kw_only=True)
     #: coordinates beyond the steps
     ends: ClassVar[int] = 0
     #: m_k < 1, or unbounded
     bounded: ClassVar[bool] = False
     #: from one step to two: logarithms of how much closer to q_k the second overlap lies, and of how much larger its replica number is
     second: ClassVar[tuple] = ((-2.3, 2.0), (-3.9, 2.3), (-5.5, 2.6), (-7.5, 3.0))
+
+    #: extended: where the outermost step is divided, and the logarithm of the ratio of its numbers
+    turns: ClassVar[tuple] = ((0.3, 0.3), (0.5, 0.6))
 
     #: of the search (about 1e-10); answers are evaluated with `fine` ones
     nodes: ClassVar[int] = 48
@@ -67,9 +76,19 @@ class Landscape(eqx.Module):
         """(D_i/q_0, m_i), innermost first; absent ones are zero."""
         present = jnp.arange(self.most) < count
         steps = jnp.where(present, jnp.exp(x[: self.most]), 0.0)
-        rises = jnp.where(present, jnp.exp(x[self.most : 2 * self.most]), 0.0)
+        numbers = x[self.most : 2 * self.most]
+        if self.extended:
+            return steps, jnp.where(present, self.number(numbers), 0.0)
+        rises = jnp.where(present, jnp.exp(numbers), 0.0)
         ms = jnp.cumsum(rises[::-1])[::-1]
         return steps, ms / (1.0 + ms[0]) if self.bounded else ms
+
+    def number(self, logarithm: Array) -> Array:
+        """m in (0, 1), or m > 0, from a logarithm that keeps it there."""
+        return jax.nn.sigmoid(logarithm) if self.bounded else jnp.exp(logarithm)
+
+    def logarithm(self, m: Array) -> Array:
+        return _logit(m) if self.bounded else jnp.log(m)
 
     def minimum(self, start: Array, count: Array) -> Minimum:
         value = lambda x: self.value(self.ladder(x, count), self.nodes)
@@ -110,6 +129,8 @@ class Landscape(eqx.Module):
                 return i + 1, jax.tree.map(lambda a, b: jnp.where(better, a, b), found, best)
 
             def wanted(t: tuple[Array, Minimum]) -> Array:
+                if self.extended:  # there are several minima
+                    return t[0] < jnp.where(k > 0, _TRIES, 1)
                 tries = jnp.where((k > 0) & ~nothing_left, _TRIES, 1)
                 sharp = t[1].predicted <= 1e-10 * (1.0 + jnp.abs(t[1].value))
                 return (t[0] < tries) & ~((before - t[1].value > needed) & sharp)
@@ -136,6 +157,9 @@ class Landscape(eqx.Module):
         first = jnp.arange(4) < 2 if self.bounded else jnp.zeros(4, bool)
         whole = jnp.where(count > 1, jnp.arange(4) % 2 == 0, first) & (values < jnp.inf)
         usual = usual[jnp.argsort(jnp.where(whole, -jnp.inf, values))]
+        if self.extended:
+            inner = self.regrown(x, count, self.most, self.second[1])
+            return jnp.stack([usual[0], inner, *(self.turned(x, count, *how) for how in self.turns)])
         close = jnp.stack([self.regrown(x, count, 1, second) for second in self.second[2:]])
         return jnp.concatenate([usual[:1], usual[2:3], close])
 
@@ -151,18 +175,34 @@ class Landscape(eqx.Module):
         alone = distance[jnp.clip(kept, 0, self.most - 1)]
         closer = _logit(alone * jnp.exp(second[0])) - _logit(alone)
         places = _interpolated(_logit(distance), count, kept, closer)
-        numbers = _logit(ms[outwards]) if self.bounded else jnp.log(ms[outwards])
-        numbers = _interpolated(numbers, count, kept, jnp.asarray(second[1]))
-        distance = jax.nn.sigmoid(places)
-        ms = jax.nn.sigmoid(numbers) if self.bounded else jnp.exp(numbers)
-        return self.coordinates(distance, ms, count + 1, x)
+        numbers = _interpolated(self.logarithm(ms[outwards]), count, kept, jnp.asarray(second[1]))
+        return self.coordinates(jax.nn.sigmoid(places), self.number(numbers), count + 1, x)
+
+    def turned(self, x: Array, count: Array, place: float, by: float) -> Array:
+        """count + 1 steps: the outermost one is divided at a part `place` of its logarithmic distances to q_k, the outer half with the larger m:
+        e^(by) times that of the inner.
+        """
+        steps, ms = self.increments(x, count)
+        outwards = jnp.clip(count - 1 - jnp.arange(self.most), 0, self.most - 1)
+        distance = _logit(jnp.cumsum(steps)[outwards] / (1.0 + jnp.sum(steps)))
+        numbers = self.logarithm(ms[outwards])
+        # of a single step the inner end is q_k itself
+        inner = jnp.where(count > 1, distance[1 % self.most], distance[0] - 4.0)
+        between = distance[0] + place * (inner - distance[0])
+        shift = lambda values, new: jnp.concatenate([values[:1], new[None], values[1:]])[: self.most]
+        distance = shift(distance, between)
+        numbers = shift(numbers, numbers[0] - 0.5 * by).at[0].add(0.5 * by)
+        return self.coordinates(jax.nn.sigmoid(distance), self.number(numbers), count + 1, x)
 
     def coordinates(self, distance: Array, ms: Array, count: Array, x: Array) -> Array:
         """Coordinates of `count` steps with these (q_k - q_i)/q_k, i = 0, 1, .., and m_1, m_2, ..; the rest as in x."""
         inside = jnp.where(jnp.arange(self.most) == count - 1, 0.0, jnp.append(distance[1:], 0.0))
         steps = jnp.log((distance - inside) / (1.0 - distance[0]))
-        ms = ms / (1.0 - ms[jnp.clip(count - 1, 0, self.most - 1)]) if self.bounded else ms
-        rises = jnp.log(ms - jnp.append(0.0, ms[:-1]))
+        if self.extended:
+            rises = self.logarithm(ms)
+        else:
+            ms = ms / (1.0 - ms[jnp.clip(count - 1, 0, self.most - 1)]) if self.bounded else ms
+            rises = jnp.log(ms - jnp.append(0.0, ms[:-1]))
         inwards = jnp.clip(count - 1 - jnp.arange(self.most), 0, self.most - 1)
         new = jnp.concatenate([steps[inwards], rises[inwards], x[2 * self.most :]])
         return jnp.where(self.free(count), new, 0.0)

@@ -325,7 +325,7 @@ def breaking(model: SphericalPerceptron, ansatz: KRSB) -> tuple[Problem, ...]:
     if model.labels != "random":
         raise ValueError(f"labels = {model.labels}: steps are those of random labels")
     if k < float("inf"):
-        return broken(model, int(k))
+        return broken(model, int(k), ansatz.extended)
     unstable = () if model.loss == "errors" else (Symmetric(GroundState(model), FIRST),)
     return (
         Continuous(Solutions(model, FIRST)),

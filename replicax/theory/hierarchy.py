@@ -34,7 +34,8 @@ class Hierarchy(NamedTuple):
     steps: int
 
     def _filled(self, values: Array) -> Array:
-        """Levels, innermost first -> outermost first, and as many as are wanted."""
+        """Levels, innermost first -> outermost first, and as many as are wanted (absent ones are filled in or left out)."""
+        values = values[: self.steps + 1]
         missing = self.steps + 1 - values.shape[0]
         return jnp.concatenate([jnp.repeat(values[-1:], missing, 0), values[::-1]])
 

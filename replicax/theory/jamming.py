@@ -19,7 +19,8 @@ from jax import Array
 
 from replicax.numerics.special import H, log_add_exp, log_H, log_hinge
 from replicax.theory.breaking import Landscape, quadratic_tilt
-from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic
+from replicax.theory.hierarchy import Hierarchy
+from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic, stabilities
 
 
 class Contact(Pattern):
@@ -85,6 +86,18 @@ class Jamming(Landscape):
         value, share = Contact().below(lambda p: energetic(ladder, p, self.kappa, n))
         return entropic(ladder) / -value * share
 
+    def hierarchy(self, ladder: Ladder, steps: int, n: int) -> Hierarchy:
+        """x_i = c_i = lim m_i/(1 - q_k)."""
+        squares = stabilities(ladder, Contact(), self.kappa, n)
+        stable = 1.0 - self.value(ladder, n) * ladder.responses**2 * squares
+        stable = stable[jnp.minimum(jnp.arange(self.most + 1), ladder.count)]
+        return Hierarchy(ladder, Contact(), self.kappa, stable[::-1], steps)
+
+    def touching(self, ladder: Ladder, n: int) -> tuple[Array, Array]:
+        """<theta(-h)>_{P_k} and <-h theta(-h)>_{P_k}: forces are what the field is worth, f_k' = -h."""
+        share = Contact().below(lambda p: energetic(ladder, p, self.kappa, n))[1]
+        return share, -jax.grad(lambda kappa: energetic(ladder, Contact(), kappa, n))(self.kappa)
+
     def symmetric(self) -> Array:
         """1/E(kappa - z)_+^2: Gardner, J. Phys. A 21 (1988) 257."""
         return jnp.exp(-log_hinge(self.kappa))
@@ -92,6 +105,16 @@ class Jamming(Landscape):
     def below(self) -> Array:
         """The part of the gaps that lies below 0 without steps."""
         return H(-jnp.asarray(self.kappa, float))
+
+    def unbroken(self, steps: int) -> Hierarchy:
+        """No steps: q_0 = 1 alone."""
+        one, none = jnp.ones(()), jnp.zeros(0)
+        ladder = Ladder(one, none, none, one, jnp.zeros((), int))
+        return Hierarchy(ladder, Contact(), self.kappa, 1.0 - self.symmetric()[None] * self.below(), steps)
+
+    def untouched(self) -> tuple[Array, Array]:
+        """`touching` without steps."""
+        return self.below(), 0.5 * jax.grad(lambda kappa: jnp.exp(log_hinge(kappa)))(self.kappa)
 
     def first(self) -> Array:
         """The lowest point of a wide scan of q_0 and c_1 (1 - q_0)."""

@@ -336,12 +336,12 @@ class Unbroken(Problem):
         return columns | {f"stability_{i}": stable for i in range(self.k + 1)}
 
 
-def broken(model: SphericalPerceptron, k: int) -> tuple[Problem, ...]:
-    """k steps below jamming and of the ground states above, or none where they are stable."""
+def broken(model: SphericalPerceptron, k: int, extended: bool) -> tuple[Problem, ...]:
+    """k steps (extended: m_i without order) below jamming and of the ground states above, or none where they are stable."""
     return (
-        Steps(Solutions(model, k), k),
+        Steps(Solutions(model, k, extended=extended), k),
         Unbroken(Bipartite(model, (0.0,)), k),
-        Steps(GroundStates(model, k), k),
+        Steps(GroundStates(model, k, extended=extended), k),
         *((Unbroken(GroundState(model), k),) if model.loss != "errors" else ()),
     )
 

@@ -1,12 +1,20 @@
 """Jamming of the spherical perceptron: the k-step thresholds, and their limit k -> inf by extrapolation."""
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from replicax.answers.thresholds import Explicit, Options, define
+from replicax.answers.solve import batched
+from replicax.answers.thresholds import Explicit, Options, Threshold, define
+from replicax.theory.hierarchy import Hierarchy, Parisi
 from replicax.theory.jamming import Jamming
 from replicax.theory.models import SphericalPerceptron
+from replicax.vocabulary.ladder import Ladder
+from replicax.vocabulary.limits import is_concrete
 
 #: the most steps; k = inf is extrapolated from all of them
 MOST = 8
@@ -43,7 +51,7 @@ def _jamming(model: SphericalPerceptron, options: Options, n: int):
     forever = jnp.isinf(k)
     count = jnp.where(forever, MOST, k).astype(int)
     negative = jnp.minimum(kappa, -1e-6)
-    landscape = Jamming(negative, MOST)
+    landscape = Jamming(negative, MOST, extended=options["extended"])
     rows = landscape.climb(jax.lax.stop_gradient(count))
 
     def at(row: Array) -> tuple[Array, Array]:
@@ -64,7 +72,69 @@ def _jamming(model: SphericalPerceptron, options: Options, n: int):
     touching = jnp.where(broken, touching, symmetric * Jamming(kappa, MOST).below())
     slope = jnp.max(jnp.where(used, rows.slope / rows.value, 0.0))
     converged = jnp.all(rows.converged | ~used) | ~broken
-    return value, dict(error=error, contacts=touching), jnp.where(broken, slope, 0.0), converged
+    if options["extended"]:  # no limit is known
+        converged = converged & ~forever
+    columns, residual = dict(error=error, contacts=touching), jnp.where(broken, slope, 0.0)
+    count = jnp.where(broken, count, 0)
+    ladder = landscape.ladder(rows.x[needed[-1]], count)
+    found = jnp.concatenate([ladder.outer[None], ladder.steps, ladder.ms, count[None].astype(float)])
+    return value, columns, residual, converged, jax.lax.stop_gradient(found)
+
+
+def parisi(found: Threshold) -> Parisi:
+    return _read(found, "parisi")
+
+
+def gaps(found: Threshold, x: Array) -> Array:
+    return _read(found, "gaps", x)
+
+
+def forces(found: Threshold, f: Array) -> Array:
+    return _read(found, "forces", f)
+
+
+def _read(found: Threshold, what: str, *where: Array) -> Any:
+    """`what` of the ladders at jamming, with axes (.., *shape of `where`) or (.., steps); NaN where none was found."""
+    if found.coordinates is None:
+        raise ValueError(f"{what}: known for threshold 'jamming', not for {found.name!r}")
+    batch, counts = jnp.shape(found.converged), found.coordinates[..., -1]
+    steps = int(jnp.max(counts)) if is_concrete(counts) else MOST
+    grids = tuple(jnp.broadcast_to(jnp.ravel(h), (*batch, jnp.size(h))) for h in where)
+    kappa = jnp.asarray(found.model.kappa, float)
+    answer = batched(
+        _reader(what, steps), jnp.broadcast_to(kappa, batch), (found.coordinates, *grids), largest=1
+    )
+    keep = lambda a: jnp.where(jnp.expand_dims(found.converged, tuple(range(len(batch), a.ndim))), a, jnp.nan)
+    answer = jax.tree.map(keep, answer)
+    return answer.reshape((*batch, *jnp.shape(where[0]))) if where else answer
+
+
+@functools.cache
+def _reader(what: str, steps: int) -> Callable:
+    def kernel(kappa: Array, coordinates: tuple[Array, ...], refinement: int) -> Any:
+        x, *where = coordinates
+        count = x[-1].astype(int)
+        landscape = Jamming(kappa, MOST)
+        n = landscape.fine * refinement
+        ladder = Ladder(x[0], x[1 : MOST + 1], x[MOST + 1 : -1], jnp.ones(()), count)
+
+        def answer(hierarchy: Hierarchy, touching: tuple[Array, Array]) -> Any:
+            if what == "parisi":
+                return hierarchy.parisi()
+            if what == "gaps":
+                return hierarchy.distributions(n).gaps(where[0])
+            share, mean = touching
+            scale, f = mean / share, where[0]
+            fields = hierarchy.distributions(n)(-scale * f)[0]
+            return jnp.where(f > 0, fields * scale / share, 0.0)
+
+        return jax.lax.cond(
+            count > 0,
+            lambda: answer(landscape.hierarchy(ladder, steps, n), landscape.touching(ladder, n)),
+            lambda: answer(landscape.unbroken(steps), landscape.untouched()),
+        )
+
+    return kernel
 
 
 define(
@@ -82,7 +152,13 @@ define(
                 integer=True,
                 numeric=True,
                 doc="steps of breaking",
-            )
+            ),
+            extended=dict(
+                default=False,
+                choices=(False, True),
+                numeric=False,
+                doc="c_1, c_2, .. in any order (finite k)",
+            ),
         ),
         largest_block=1,
         failure="not converged",

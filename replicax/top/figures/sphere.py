@@ -32,6 +32,8 @@ _REGIONS = (
 _SIMULATED, _SHARES = (-1.5, -1.0, -0.5), np.linspace(0.4, 1.05, 14)
 #: where Parisi functions are drawn: continuous, and with a gap of overlaps
 _POINTS = ((-1.0, 10.0), (-2.0, 105.0))
+#: exponents of gaps and forces at jamming, k -> inf
+_GAMMA, _THETA = 0.41269, 0.42311
 
 
 @drawn("spherical-phase-diagram")
@@ -164,39 +166,73 @@ def parisi_function(quick: bool = False) -> tuple[Any, Any]:
 
 @drawn("jamming")
 def jamming(quick: bool = False) -> tuple[Any, Any]:
-    """Where solutions vanish, step by step: alpha_J^(k) below the symmetric capacity, and contacts per weight.
+    """Where solutions vanish, step by step: alpha_J^(k) below the symmetric capacity; gaps and forces there.
 
-    Left: 1 - alpha_J^(k)/alpha_c against the margin.  Right: contacts at kappa = -1, which tend to 1 (isostaticity).
+    Top: 1 - alpha_J^(k)/alpha_c against the margin; at kappa = -1 what is left of alpha_J^(k) - alpha_J^(inf), and of the contacts per weight
+    above 1 (isostaticity), against k.  Bottom, kappa = -1: densities of the gaps of all patterns and of the forces of contacts, with the slopes
+    of their power laws for k -> inf, -.41269 and .42311 (Charbonneau et al., Nature Communications 5 (2014) 3725).  k steps resolve a range
+    of them that grows with k: the gaps down to (1 - q_{k-1})^(1/2) (dots), the forces less; below, the densities are constant.
     """
     import xarray as xr
     from matplotlib.figure import Figure
 
     kappas = np.linspace(-2.5, -0.25, 5 if quick else 19)
-    steps = np.arange(1, 4 if quick else 7)
+    steps = np.arange(1, 4 if quick else 9)
     capacity = np.asarray(threshold(SphericalPerceptron(kappa=kappas), "capacity").value)
     shown = np.array([1.0, 2.0]) if quick else np.array([1.0, 2.0, 3.0])
     found = threshold(SphericalPerceptron(kappa=kappas[:, None]), "jamming", k=shown[None, :])
     values = np.asarray(found.value)
-    contacts = np.asarray(threshold(SphericalPerceptron(kappa=-1.0), "jamming", k=steps * 1.0).contacts)
-    drawing = Figure(figsize=(9, 3.8), layout="constrained")
-    left, right = drawing.subplots(1, 2)
+    climbed = threshold(SphericalPerceptron(kappa=-1.0), "jamming", k=steps * 1.0)
+    limit = threshold(SphericalPerceptron(kappa=-1.0), "jamming", k=np.inf)
+    contacts = np.asarray(climbed.contacts)
+    size = np.logspace(-4, 0.7, 95)
+    gaps, forces = np.asarray(climbed.gaps(size)), np.asarray(climbed.forces(size))
+    finest = np.sqrt(1.0 - np.asarray(climbed.parisi().q)[:, -2])
+    drawing = Figure(figsize=(9, 7.2), layout="constrained")
+    (left, right), (lower_left, lower_right) = drawing.subplots(2, 2)
     for j, k in enumerate(shown):
         left.plot(kappas, 1.0 - values[:, j] / capacity, "-o", ms=3, label=f"k = {k:.0f}")
     left.set(xlabel=r"margin $\kappa$", ylabel=r"$1 - \alpha_J^{(k)}/\alpha_c$")
     left.legend()
-    right.plot(steps, contacts, "ko-", ms=4)
-    right.axhline(1.0, color="0.6", lw=1)
-    right.set(xlabel="steps $k$", ylabel=r"contacts per weight, $\kappa = -1$")
+    above = np.asarray(climbed.value) - float(limit.value)
+    error = np.full(steps.size, float(limit.error))
+    right.errorbar(steps, above, error, fmt="ko-", ms=4, label=r"$\alpha_J^{(k)} - \alpha_J^{(\infty)}$")
+    right.plot(steps, contacts - 1.0, "C3s-", ms=4, label="contacts per weight $-\\,1$")
+    right.set(xlabel=r"steps $k$, $\kappa = -1$", yscale="log", xticks=steps)
+    right.legend()
+    drawn_steps = [k for k in (1, 2, 4, 8) if k in steps]
+    for colour, k in enumerate(drawn_steps):
+        row = k - 1
+        lower_left.plot(size, gaps[row], color=f"C{colour}", label=f"k = {k}")
+        at = np.interp(np.log(finest[row]), np.log(size), gaps[row])
+        lower_left.plot(finest[row], at, "o", ms=5, color=f"C{colour}")
+        lower_right.plot(size, forces[row], color=f"C{colour}", label=f"k = {k}")
+    far = np.array([5e-3, 0.2])
+    lower_left.plot(far, 0.4 * (far / 0.2) ** -_GAMMA, "k--", lw=1, label=rf"slope $-{_GAMMA}$")
+    lower_right.plot(far, 0.48 * (far / 0.2) ** _THETA, "k--", lw=1, label=rf"slope ${_THETA}$")
+    lower_left.set(xlabel=r"gap $\Delta - \kappa$", ylabel="density, all patterns", ylim=(0.03, 4))
+    lower_right.set(xlabel="force of a contact / mean", ylabel="density, contacts", ylim=(0.03, 2))
+    for axes in (lower_left, lower_right):
+        axes.set(xscale="log", yscale="log")
+        axes.legend(fontsize="small", loc="lower left")
+    climb = "steps", "size"
     data = xr.Dataset(
         dict(
             alpha=(("kappa", "k"), values, dict(definition="alpha_J of k steps", units="1")),
             capacity=("kappa", capacity, dict(definition="capacity without steps", units="1")),
             contacts=("steps", contacts, dict(definition="contacts per weight at kappa = -1", units="1")),
+            alpha_J=("steps", np.asarray(climbed.value), dict(definition="alpha_J at kappa = -1", units="1")),
+            alpha_inf=((), float(limit.value), dict(definition="its limit k -> inf", units="1")),
+            alpha_inf_err=((), float(limit.error), dict(definition="error of the limit", units="1")),
+            gaps=(climb, gaps, dict(definition="density of the gaps of all patterns", units="1")),
+            forces=(climb, forces, dict(definition="density of forces in units of their mean", units="1")),
+            finest=("steps", finest, dict(definition="(1 - q_(k-1))^(1/2)", units="1")),
         ),
         coords=dict(
             kappa=("kappa", kappas, dict(definition="margin", units="1")),
             k=("k", shown, dict(definition="steps of breaking", units="1")),
             steps=("steps", steps, dict(definition="steps of breaking", units="1")),
+            size=("size", size, dict(definition="gap, or force in units of the mean", units="1")),
         ),
     )
     return drawing, data
