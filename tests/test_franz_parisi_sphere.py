@@ -21,7 +21,12 @@ POINTS = {
     (1.9, 0.0, 0.1, 0.0): None,  # a reference with q = 0.97: its own stabilities are far tails of the fields
     (3.0, -1.0, 0.45, -0.5): None,
     (1.56, -0.35, 2e-4, 0.04): None,  # no constraint is felt so close to a reference of larger margin
-    (0.98, 0.16, 0.0217, 0.468): None,  # a reference with q = 0.985, farther away than it sees solutions of its margin
+    (
+        0.98,
+        0.16,
+        0.0217,
+        0.468,
+    ): None,  # a reference with q = 0.985, farther away than it sees solutions of its margin
     (2.88, -0.235, 8e-4, -0.235): None,
 }
 
