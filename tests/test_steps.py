@@ -52,6 +52,18 @@ def test_table_of_one_step():
 
 
 @pytest.mark.slow
+def test_one_step_next_to_where_symmetry_breaks():
+    """Breaking hardly lowers phi at two of them (ground states of energy 1e-11 were returned); the last one is next to jamming."""
+    kappa, alpha = np.array([-1.43, -1.4065, -1.286]), np.array([17.61, 17.09, 22.136])
+    model = rx.SphericalPerceptron(alpha=alpha, kappa=kappa)
+    found, plain = rx.solve(model, rx.OneRSB()), rx.solve(model)
+    assert np.all(found.converged) and np.all(np.asarray(found.energy) == 0.0)
+    assert np.all((found.q0 < plain.q) & (plain.q < found.q1) & (found.phi < plain.phi))
+    np.testing.assert_allclose(found.phi[:2], plain.phi[:2], atol=1e-3)
+    assert np.all(np.asarray(found.residual) < 1e-8)
+
+
+@pytest.mark.slow
 def test_where_nothing_breaks_the_symmetric_solution_is_returned():
     alpha, kappa = np.array([2.0, 1.5]), np.array([-0.5, 0.0])
     found = rx.solve(rx.SphericalPerceptron(alpha=alpha, kappa=kappa), rx.OneRSB())

@@ -18,10 +18,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from replicax.numerics.minimise import minimise
 from replicax.numerics.quadrature import RANGE
 from replicax.numerics.roots import Root, newton
 from replicax.numerics.special import log_add_exp, log_diff_H, log_H
 from replicax.theory.breaking import Landscape, quadratic_tilt
+from replicax.theory.clusters import Broken, coordinates
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.ground_state import GroundState
 from replicax.theory.hierarchy import Hierarchy
@@ -31,6 +33,9 @@ from replicax.theory.perceptron import Bipartite
 from replicax.vocabulary.factors import Errors
 from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic, stabilities
 from replicax.vocabulary.limits import INFINITE
+
+#: nodes of a rough minimum, and how far (in coordinates) it may be from the true one
+_FEW, _NEXT = 16, 0.5
 
 
 class Satisfied(Pattern):
@@ -115,7 +120,7 @@ class Solutions(Landscape):
         return sum(self.terms(ladder, n), jnp.zeros(()))
 
     def symmetric(self) -> Array:
-        return _value(Bipartite(self.model, (0.0,)))
+        return _solved(Bipartite(self.model, (0.0,)))[0]
 
     def first(self) -> Array:
         """The lowest point of a wide scan of q_0, (1 - q_1)/(1 - q_0) and m."""
@@ -127,6 +132,33 @@ class Solutions(Landscape):
         values = lax.map(lambda x: one.value(one.ladder(x, 1), 12), tries, batch_size=60)
         best = tries[jnp.nanargmin(values)]
         return _spread(best, self.most)
+
+    def near(self) -> Root:
+        """One step: a rough minimum below the lowest of a few points with q_0 < q < q_1, q that without steps, then Newton's method on the map of
+        two levels.  Converged where that finds a root next to the minimum, lower than without steps.
+        """
+        symmetric, state = _solved(Bipartite(self.model, (0.0,)))
+        q, rest = state.order["q"], state.parts["site"].complement
+        shifts = (jnp.array([0.2, 0.8, 2.5]), jnp.array([0.5, 0.1, 0.02]), jnp.array([-3.5, -2.0, -0.5]))
+        further, closer, number = (g.ravel() for g in jnp.meshgrid(*shifts))
+        q0, rest = jax.nn.sigmoid(jnp.log(q / rest) - further), closer * rest
+        tries = jnp.stack([jnp.log((1.0 - q0 - rest) / q0), number, jnp.log(rest / q0)], axis=1)
+        tries = lax.stop_gradient(tries)
+        at = lambda n: lambda x: self.value(self.ladder(x, jnp.asarray(1)), n)
+        best = tries[jnp.nanargmin(lax.map(at(_FEW), tries, batch_size=tries.shape[0]))]
+        best = minimise(at(_FEW), best, tol=1e-7, max_steps=20).x
+        ladder = self.ladder(best, jnp.asarray(1))
+        q1, q0 = ladder.overlaps
+        start = jnp.append(coordinates(q0, q1, ladder.ms[0], alpha_of(self.model)), best[1])
+        problem = Broken(self.model)
+        residual = lambda y: problem.state(y, self.fine).residual
+        root = newton(residual, start[None], tol=1e-9, max_steps=20, limit=FAR)
+        site = problem.state(root.x, self.fine).parts["site"]
+        outer = jnp.log(site.overlaps[0])
+        found = jnp.stack([jnp.log(site.overlaps[1]) - outer, root.x[2], jnp.log(site.complement) - outer])
+        next_to = jnp.max(jnp.abs(found - best)) < _NEXT
+        lower = at(self.nodes)(found) < symmetric
+        return root._replace(x=found, converged=root.converged & next_to & lower)
 
 
 class GroundStates(Landscape):
@@ -154,7 +186,7 @@ class GroundStates(Landscape):
         return sum(self.terms(ladder, n), jnp.zeros(()))
 
     def symmetric(self) -> Array:
-        return _value(GroundState(self.model))
+        return _solved(GroundState(self.model))[0]
 
     def first(self) -> Array:
         """The lowest point of a wide scan of q_0, c_1 and chi."""
@@ -174,14 +206,14 @@ def _spread(one: Array, most: int) -> Array:
     return jnp.zeros(2 * most + 1).at[0].set(one[0]).at[most].set(one[1]).at[-1].set(one[2])
 
 
-def _value(problem: Any) -> Array:
-    """The value of a replica-symmetric problem at its root; inf where it has none."""
+def _solved(problem: Any) -> tuple[Array, State]:
+    """The value of a replica-symmetric problem at its root (inf where it has none), and the state there."""
     n = problem.nodes
     starts = jnp.stack(problem.starts())
     root = newton(lambda y: problem.state(y, n).residual, starts, tol=1e-11, limit=FAR)
     state = problem.state(root.x, n)
     fine = root.converged & problem.inside(state)
-    return lax.stop_gradient(jnp.where(fine, problem.phi(state, n), jnp.inf))
+    return lax.stop_gradient(jnp.where(fine, problem.phi(state, n), jnp.inf)), state
 
 
 class Steps(Problem):
@@ -224,6 +256,20 @@ class Steps(Problem):
         return Hierarchy(ladder, self.landscape.pattern, kappa, stable, self.levels)
 
     def search(self, given: Array | None, refinement: int) -> Root:
+        if isinstance(self.landscape, GroundStates):
+            return self._climbed()
+        # without steps there are solutions at more patterns than with them
+        hopeless = Bipartite(self.model, (0.0,)).absent(self.nodes)
+        nothing = Root(jnp.zeros(self.size), jnp.asarray(jnp.inf), jnp.zeros(()), jnp.zeros((), bool))
+        return lax.cond(hopeless, lambda: nothing, lambda: self._near() if self.k == 1 else self._climbed())
+
+    def _near(self) -> Root:
+        near = self.landscape.near()
+        return lax.cond(
+            near.converged, lambda: near._replace(x=jnp.append(near.x, 1.0)), lambda: self._climbed()
+        )
+
+    def _climbed(self) -> Root:
         rows = self.landscape.climb(jnp.asarray(self.k))
         found = jnp.sum(jnp.cumprod(rows.converged))
         last = jax.tree.map(lambda x: x[jnp.maximum(found - 1, 0)], rows)

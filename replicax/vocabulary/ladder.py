@@ -99,7 +99,10 @@ class Pattern(eqx.Module):
 
 def energetic(ladder: Ladder, pattern: Pattern, kappa: Array, n: int, nudges: Array | None = None) -> Array:
     """E_z f_0(sqrt(q_0) z - kappa), with 3 n nodes on the grid; n = 40: about 1e-9, n = 64: 1e-12."""
-    f, _ = functions(ladder, pattern, kappa, n, nudges)
+    if nudges is None and ladder.steps.shape[0] == pattern.absorbs:  # nothing is left to tabulate
+        f = lambda h: pattern(h, ladder)
+    else:
+        f, _ = functions(ladder, pattern, kappa, n, nudges)
     scale = jnp.sqrt(ladder.outer)
     positions, widths = pattern.bends(ladder)
     width = lax.stop_gradient(jnp.sqrt(1.0 - ladder.outer) / scale)
