@@ -183,6 +183,40 @@ def benchmark_local_entropy():
             )
 
 
+def benchmark_sphere(ks=(1, 2, 3, 6, np.inf)):
+    """Steps of breaking of the sphere, from cold starts: solutions, ground states, jamming."""
+    points = ((-0.5, 4.2), (-1.0, 10.0), (-1.5, 25.0), (-2.0, 105.0))
+    for k in ks:
+        seconds, errors, compiled = [], [], 0.0
+        for kappa, alpha in points:
+            run = lambda a=alpha, x=kappa: rx.solve(rx.SphericalPerceptron(alpha=a, kappa=x), rx.KRSB(k=k))
+            first, later, answer = timed(run, 1)
+            assert bool(answer.converged), (kappa, alpha, k, answer.status)
+            seconds.append(later)
+            errors.append(float(answer.quadrature_error))
+            compiled = max(compiled, first - later)
+        print(
+            f"  k = {k}, {len(points)} solutions: compile {compiled:5.1f} s, {1e3 * np.median(seconds):6.0f} ms a point "
+            f"(at most {1e3 * max(seconds):.0f}), quadrature error at most {max(errors):.0e}",
+            flush=True,
+        )
+    for loss in ("errors", "squared-hinge"):
+        run = lambda x=loss: rx.solve(rx.SphericalPerceptron(alpha=6.0, kappa=-0.5, loss=x), rx.KRSB(k=1))
+        first, later, answer = timed(run, 3)
+        print(
+            f"  ground state, {loss}, k = 1: compile {first - later:.1f} s, {1e3 * later:.0f} ms, e = {float(answer.energy):.8f}",
+            flush=True,
+        )
+    for kappa in (-0.5, -2.0):
+        run = lambda x=kappa: rx.threshold(rx.SphericalPerceptron(kappa=x), "jamming", k=np.inf)
+        first, later, answer = timed(run, 1)
+        print(
+            f"  jamming, k = inf, kappa = {kappa}: compile {first - later:.1f} s, {later:.2f} s, "
+            f"alpha_J = {float(answer.value):.7f}, relative error bar {float(answer.error / answer.value):.1e}",
+            flush=True,
+        )
+
+
 def benchmark_erm():
     """Minima of convex losses on random features along double descent, from cold starts, all columns."""
     alpha, lam = np.meshgrid(np.geomspace(0.1, 10, 64), 10.0 ** np.arange(-3.5, 0.1, 0.5))
@@ -254,6 +288,8 @@ def main():
     benchmark_franz_parisi()
     print("local entropies of the perceptrons")
     benchmark_local_entropy()
+    print("steps of replica symmetry breaking on the sphere")
+    benchmark_sphere()
     print("convex losses on random features")
     benchmark_erm()
     print("command line")
