@@ -352,15 +352,14 @@ def _kernel(
     best = _numbered(_answer(problems[0], given[0], refinement), 0)
     answers, liking = [best], ansatz.preference(best[0], best[1])
     for i, (problem, start) in enumerate(zip(problems[1:], given[1:]), 1):
-        done = best[2]["converged"]
-        if problem.remains:
-            done = done | (best[2]["code"] != CODE["no solution"])
+        remains = jnp.asarray(problem.remains)
+        done = best[2]["converged"] | (remains & (best[2]["code"] != CODE["no solution"]))
         other = _unless(liking is None and done, lambda p=problem, s=start: _answer(p, s, refinement))
         other = _numbered(other, i)
         answers.append(other)
-        if not problem.remains:  # what is not found may exist, whatever another problem lacks
-            lost = ~best[2]["converged"] & ~other[2]["converged"]
-            done = done | (lost & (other[2]["code"] == CODE["no solution"]))
+        # what is not found may exist, whatever another problem lacks
+        lost = ~best[2]["converged"] & ~other[2]["converged"]
+        done = done | (~remains & lost & (other[2]["code"] == CODE["no solution"]))
         more = ansatz.preference(other[0], other[1])
         if liking is not None and more is not None:
             done = done & ~(other[2]["converged"] & (more > liking))

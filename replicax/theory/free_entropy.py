@@ -74,9 +74,6 @@ class Problem(Searched):
     beyond: ClassVar[str | None] = None
     #: where no root is found it is looked for again with finer rules
     retried: ClassVar[bool] = True
-    #: the answer only where the problem before it is known to have no solution (not where none was found)
-    remains: ClassVar[bool] = False
-
     @property
     def counts(self) -> bool:
         """True where exp(N phi) counts configurations, so that a negative entropy says that there are none."""
@@ -123,6 +120,11 @@ class Problem(Searched):
     def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
         """`starts` and `absent`, for problems in which one search tells both; skip: neither is wanted."""
         return self.starts(), self.absent(n)  # type: ignore[attr-defined]
+
+    @property
+    def remains(self) -> Array | bool:
+        """True: the answer only where the problem before it is known to have no solution, not where none was found."""
+        return False
 
     def missing(self, state: State, n: int) -> Array:
         """True where what the solution refers to (a typical reference) does not exist."""

@@ -21,6 +21,7 @@ import numpy as np
 from jax import Array, lax
 
 from replicax.numerics.brackets import vertex
+from replicax.numerics.homotopy import follow
 from replicax.numerics.quadrature import Rule, gaussian_rule
 from replicax.numerics.roots import newton, solve_linear
 from replicax.numerics.special import binary_entropy, log_2cosh
@@ -32,8 +33,11 @@ from replicax.vocabulary.levels import Level, is_frozen, tower
 from replicax.vocabulary.limits import INFINITE
 
 _SEEDS = ((1.0, 1.0, 1.0), (0.3, 3.0, 0.7), (2.0, 0.3, 0.5), (0.1, 10.0, 0.3), (1.0, 30.0, 0.1))
-#: where the second coordinate is scanned, as part of the way from its lower bound to groups that are frozen
+#: where the second coordinate is scanned: below its lower bound, then as part of the way from there to groups that are frozen
+_BELOW = (4.0, 2.0, 1.0, 0.3)
 _SCAN = np.linspace(0.0, 1.0, 40) ** 1.5
+#: the second coordinate where it vanishes; the share of the patterns from which solutions there are followed
+_BOUND, _FEW = -20.0, 1e-3
 #: largest step of the scan
 _CAP = 2.0
 #: the residual to which it solves, and where it ends: beyond, where Newton fails, the second equation cannot be solved either
@@ -95,13 +99,11 @@ class Along(NamedTuple):
 
 class _Scan(NamedTuple):
     index: Array
-    attempt: Array
     count: Array
     z: Array
     base: Array  # the last solution, where it was found, and how it moves there
     place: Array
     slope: Array
-    lowest: Array
     along: Along
 
 
@@ -192,11 +194,10 @@ class AnyReference(Problem):
     def along(self, n: int, skip: Array | bool = False) -> Along:
         """A scan of the second coordinate, from its lower bound (where it vanishes beside what it would have to be) until the groups freeze.
 
-        Newton on the other coordinates, one step a turn, from the line through the two solutions before.
+        Newton on the other coordinates, one step a turn, from the line through the two solutions before; at the bound from many starts.
         """
         alpha, y = jnp.maximum(jnp.asarray(self.model.weight, float), TINY), self._count
-        others, shares = np.delete(np.arange(self.size), 1), jnp.asarray(np.append(0.0, _SCAN))
-        seeds = self._seeds()[:, others]
+        others = np.delete(np.arange(self.size), 1)
 
         def at(z: Array, second: Array) -> tuple[Array, Along]:
             x = jnp.insert(z, 1, second)
@@ -205,51 +206,57 @@ class AnyReference(Problem):
                 x, state.residual[1], state.parts["site"]["complement"], jnp.array(True)
             )
 
-        def place(index: Array, lowest: Array) -> Array:
-            highest = jnp.maximum(lowest + 1.0, jnp.log((10.0 * y + 30.0) / ((1.0 + y) * alpha)))
-            share = shares[jnp.minimum(index, shares.size - 1)]
-            return jnp.where(index == 0, -20.0, lowest - 0.3 + (highest - lowest + 0.3) * share)
+        def bound(z: Array, share: Array) -> Array:
+            fewer = eqx.tree_at(lambda p: p.model.alpha, self, share * jnp.asarray(self.model.alpha, float))
+            return fewer.state(jnp.insert(z, 1, _BOUND), n).residual[others]
+
+        seeds = lax.stop_gradient(self._seeds()[:, others])
+        tries = jnp.where(skip, 0, seeds.shape[0])
+        first = newton(lambda z: bound(z, 1.0), seeds, tol=_SCANNED, max_steps=30, limit=FAR, tries=tries)
+        more = follow(
+            lambda z, t: bound(z, _FEW + (1.0 - _FEW) * t),
+            seeds[0],
+            tol=_SCANNED,
+            limit=FAR,
+            skip=first.converged | skip,
+        )
+        start = lax.stop_gradient(jnp.where(first.converged, first.x, more.x))
+        ready = first.converged | more.converged
+        lowest = _BOUND - at(start, jnp.asarray(_BOUND))[1].excess
+        highest = jnp.maximum(lowest + 1.0, jnp.log((10.0 * y + 30.0) / ((1.0 + y) * alpha)))
+        places = jnp.append(lowest - jnp.asarray(_BELOW), lowest + (highest - lowest) * jnp.asarray(_SCAN))
+        place = lambda i: places[jnp.minimum(i, places.size - 1)]
 
         def turn(s: _Scan) -> _Scan:
-            first, second = s.index == 0, place(s.index, s.lowest)
+            second = place(s.index)
             r, push, here = jax.linearize(lambda z: at(z, second), s.z, has_aux=True)
             move = -solve_linear(jax.vmap(push, out_axes=1)(jnp.eye(others.size)), r)
             move = move * jnp.minimum(1.0, _CAP / jnp.maximum(jnp.max(jnp.abs(move)), 1e-300))
             fine = jnp.all(jnp.isfinite(move)) & jnp.all(jnp.isfinite(r))
             good = fine & (jnp.max(jnp.abs(r)) < _SCANNED)
-            lost = ~good & (~fine | (s.count >= jnp.where(first, 30, 7)))
-            over = lost & s.along.found[s.index - 1] & (s.along.excess[s.index - 1] < _FROZEN)
-            again = lost & first & (s.attempt + 1 < seeds.shape[0])
-            left = (good | lost) & ~again
-            attempt = s.attempt + again
+            lost = ~good & (~fine | (s.count >= 7))
+            before = s.index - 1
+            over = lost & s.along.found[before] & (s.along.excess[before] < _FROZEN) & (s.index > 0)
+            left = good | lost
+            slope = jnp.where(good & s.along.found[0], (s.z - s.base) / (second - s.place), s.slope)
             base, at_base = jnp.where(good, s.z, s.base), jnp.where(good, second, s.place)
-            lowest = jnp.where(first & good, -20.0 - here.excess, s.lowest)
-            slope = jnp.where(good & ~first, (s.z - s.base) / (second - s.place), s.slope)
-            ahead = base + slope * (place(s.index + 1, lowest) - at_base)
-            z = jnp.where(again, seeds[attempt], jnp.where(left, ahead, s.z + move))
+            ahead = base + slope * (place(s.index + 1) - at_base)
+            z = jnp.where(left, ahead, s.z + move)
             here = here._replace(found=good)
             along = jax.tree.map(
                 lambda all, one: jnp.where(left, all.at[s.index].set(one), all), s.along, here
             )
-            count = jnp.where(good | lost, 0, s.count + 1)
-            index = jnp.where(over, shares.size, s.index + left)
-            return _Scan(index, attempt, count, z, base, at_base, slope, lowest, along)
+            index = jnp.where(over, places.size, s.index + left)
+            return _Scan(index, jnp.where(left, 0, s.count + 1), z, base, at_base, slope, along)
 
-        zero, none = jnp.zeros((), int), jnp.zeros(shares.size)
-        empty = Along(jnp.zeros((shares.size, self.size)), none, none, jnp.zeros(shares.size, bool))
-        start = _Scan(
-            jnp.where(skip, shares.size, zero),
-            zero,
-            zero,
-            seeds[0],
-            seeds[0],
-            jnp.asarray(-20.0),
-            jnp.zeros_like(seeds[0]),
-            jnp.zeros(()),
-            empty,
+        none = jnp.zeros(places.size)
+        empty = Along(jnp.zeros((places.size, self.size)), none, none, jnp.zeros(places.size, bool))
+        index = jnp.where(ready, 0, places.size)
+        begin = _Scan(
+            index, jnp.zeros_like(index), start, start, jnp.asarray(_BOUND), jnp.zeros_like(start), empty
         )
-        found = lax.while_loop(lambda s: s.index < shares.size, turn, lax.stop_gradient(start)).along
-        return jax.tree.map(lambda a: lax.stop_gradient(a[1:]), found)
+        found = lax.while_loop(lambda s: s.index < places.size, turn, lax.stop_gradient(begin)).along
+        return lax.stop_gradient(found)
 
     def dense(self, n: int, skip: Array | bool = False) -> Dense:
         """What `along` says of the solutions.
@@ -519,7 +526,11 @@ class SingleSolutions(Problem):
     nodes: ClassVar[int] = AnyReference.nodes
     largest_block: ClassVar[int] = AnyReference.largest_block
     failure: ClassVar[str] = "no solution"
-    remains: ClassVar[bool] = True
+
+    @property
+    def remains(self) -> Array:
+        """At y < 1 `inside` alone tells: S_I grows with y (phi y is convex), and is not positive at y = 1."""
+        return jnp.asarray(self.y, float) >= 1.0
 
     @property
     def typical(self) -> Bipartite:
