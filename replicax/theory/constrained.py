@@ -116,7 +116,7 @@ class Constrained(Followed, AnyReference):
         y, alpha = jnp.asarray(self.y, float), jnp.maximum(jnp.asarray(self.model.weight, float), TINY)
         shift = moved(state) * tilt**2 / (y * alpha)
         fields = (jnp.log(spread) - 2.0 * jnp.log1p(y), jnp.log(ratio) - jnp.log1p(y))
-        return jnp.stack([typical, jnp.log(shift + TINY), tilt / y, *fields])
+        return jnp.stack([typical, jnp.log(shift + TINY), jnp.arcsinh(tilt / (y * self._turn)), *fields])
 
     def _free(self) -> AnyReference:
         """The same around any reference."""

@@ -118,7 +118,7 @@ class Dense(NamedTuple):
 
 
 class AnyReference(Problem):
-    """Coordinates: log(q0^/alpha), log(y (q1^ - q0^)/alpha), S^; with a teacher log(R^/alpha) last.
+    """Coordinates: log(q0^/alpha), log(y (q1^ - q0^)/alpha), arsinh((1 + y) S^) (y = inf: arsinh S^); with a teacher log(R^/alpha) last.
 
     y: an array, or inf (a float); control: the overlap S with the reference, or q1 (`by`); branch: core (of several solutions that of the
     largest q1), large-d (the smallest), or the one of most weight.
@@ -189,7 +189,12 @@ class AnyReference(Problem):
 
     def _bare_field(self, S: Array) -> Array:
         """The coordinate of S^ that gives S without patterns."""
-        return jnp.arctanh(S)
+        return jnp.arcsinh(jnp.arctanh(S) / self._turn)
+
+    @property
+    def _turn(self) -> Array:
+        """The fields S^ at which the reference begins to choose its side."""
+        return jnp.ones(()) if self.frozen else 1.0 / (1.0 + jnp.asarray(self.y, float))
 
     def along(self, n: int, skip: Array | bool = False) -> Along:
         """A scan of the second coordinate, from its lower bound (where it vanishes beside what it would have to be) until the groups freeze.
@@ -337,7 +342,8 @@ class AnyReference(Problem):
     def _site(self, x: Array, n: int) -> dict[str, Any]:
         """The conjugates at coordinates x, the factors (`gains`) by which they exceed alpha times their exponentials, and their moments."""
         alpha = jnp.asarray(self.model.weight, float)
-        given = dict(outer=alpha * jnp.exp(x[0]), inner=alpha * jnp.exp(x[1]) / self._count, field=x[2])
+        given = dict(outer=alpha * jnp.exp(x[0]), inner=alpha * jnp.exp(x[1]) / self._count)
+        given["field"] = jnp.sinh(x[2]) * self._turn
         given |= dict(
             R_hat=jnp.zeros(()) if self.labels is None else alpha * jnp.exp(x[-1]), pull=self._pull(x)
         )
