@@ -266,8 +266,8 @@ class AnyReference(Problem):
     def dense(self, n: int, skip: Array | bool = False) -> Dense:
         """What `along` says of the solutions.
 
-        At fixed q1 the second equation is d Phi/d q1 = (1/2) (y - 1) (what it would have to be - what it is), times alpha; several solutions
-        are compared by its integral (Maxwell's construction): most replicas y > 1 are where Phi is largest, y < 1 where it is least.
+        At fixed q1 the second equation is d Phi/d q1 = (1/2) (y - 1) (what it would have to be - what it is), times alpha; a solution is
+        compared with groups that are frozen by its integral (Maxwell's construction).
         """
         x, excess, left, ok = self.along(n, skip)
         there = ok[1:] & ok[:-1]
@@ -287,7 +287,11 @@ class AnyReference(Problem):
         )
         found = jnp.any(rises)
         one, other = between(first), between(last)
-        swap = jnp.asarray(self.branch == "core") if self.branch else gain(first + 1, last + 1) < 0.0
+        if self.branch:
+            swap = jnp.asarray(self.branch == "core")
+        else:
+            both, more = found & (last > first), gain(first + 1, last + 1) < 0.0
+            swap = lax.stop_gradient(self._outweighs(other, one, both, more, n))
         best = jnp.where(swap, last, first)
         highest = jnp.where(ok, excess, -jnp.inf)
         top = jnp.argmax(highest)
@@ -299,6 +303,23 @@ class AnyReference(Problem):
         none = ~found & frozen & (vertex(highest, top) < -0.02 * (32 / n) ** 2)
         starts = jnp.where(found, pair, x[top])
         return Dense(tuple(starts), none & (self.by == "S"), found & (gain(best + 1, steps.size) > 0.0))
+
+    def _outweighs(self, this: Array, that: Array, both: Array, otherwise: Array, n: int) -> Array:
+        """Of two solutions close to these coordinates: most replicas y > 1 are where Phi is largest, y < 1 where it is least.
+
+        otherwise: where they are no two, or one is not found.
+        """
+
+        def settled(x: Array) -> tuple[Array, Array]:
+            root = newton(lambda z: self.state(z, n).residual, x[None], tol=1e-5, max_steps=12, limit=FAR)
+            return self.phi(self.state(root.x, self.nodes), self.nodes), root.converged
+
+        def compare(_: int, otherwise: Array) -> Array:
+            (here, found), (there, known) = settled(this), settled(that)
+            return jnp.where(found & known, (here - there) * (self._count - 1.0) > 0.0, otherwise)
+
+        # a loop, which a batch without any does not enter
+        return lax.fori_loop(0, both.astype(int), compare, otherwise)
 
     def state(self, x: Array, n: int) -> State:
         y, site = self._count, self._site(x, n)
