@@ -323,6 +323,11 @@ class LocalEntropy(Ansatz):
                     f"{name} = {ends}: the replicas are free or identical there; take {name} inside its range"
                 )
 
+    def preference(self, columns: dict[str, Array], order: dict[str, Array]) -> Array | None:
+        """At y = inf around any reference: the replicas around it or away from it that are most."""
+        known = self.ensemble == "reference" and self.y is INFINITE and "R" not in order
+        return columns["phi"] if known else None
+
     @property
     def overlap(self) -> Number:
         return 1.0 - 2.0 * self.d if self.q1 is None else self.q1  # type: ignore[operator]

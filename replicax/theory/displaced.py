@@ -39,23 +39,21 @@ class Displaced(Bipartite):
     def starts(self) -> tuple[Array, ...]:
         return tuple(jnp.append(x, guess) for x in self._typical.starts() for guess in (0.0, 2.0))
 
-    def _references(
-        self, q_hat: Array, R_hat: Array | float, tilt: Array, n: int
-    ) -> tuple[Array, Array, Array]:
-        """S, E|t| - S and E log 2cosh(c t)."""
-        steep, even = jnp.sqrt(q_hat + 1e-14 * NO_FIELD), self.labels is None
+    def _magnetisations(self, state: State, tilt: Array, n: int) -> tuple[Array, Array]:
+        """|t| of the W and their weights, at nodes that see where tanh(c t) bends."""
+        steep, even = jnp.sqrt(state.order["q_hat"] + 1e-14 * NO_FIELD), self.labels is None
+        R_hat = state.order.get("R_hat", 0.0)
         rule = gaussian_rule((-R_hat / steep,), (1.0 / ((1.0 + tilt) * steep),), n, even=even, moving=True)
-        t = jnp.tanh(jnp.abs(R_hat + steep * rule.nodes))
-        mean = lambda values: jnp.sum(rule.weights * values)
-        left = 2.0 * t / (1.0 + jnp.exp(2.0 * tilt * t))
-        return mean(t * jnp.tanh(tilt * t)), mean(left), mean(log_2cosh(tilt * t))
+        return jnp.tanh(jnp.abs(R_hat + steep * rule.nodes)), rule.weights
 
     def state(self, x: Array, n: int) -> State:
         state = self._typical.state(x[:-1], n)
-        q_hat, tilt, S = state.order["q_hat"], jnp.exp(x[-1]), jnp.asarray(self.control, float)
-        overlap, left, entropy = self._references(q_hat, state.order.get("R_hat", 0.0), tilt, n)
+        tilt, S = jnp.exp(x[-1]), jnp.asarray(self.control, float)
+        t, weights = self._magnetisations(state, tilt, n)
+        mean = lambda values: jnp.sum(weights * values)
+        overlap, left = mean(t * jnp.tanh(tilt * t)), mean(2.0 * t / (1.0 + jnp.exp(2.0 * tilt * t)))
         ratio = jnp.log(overlap) - jnp.log(left) - jnp.log(S) + jnp.log(overlap + left - S)
-        parts = state.parts | dict(S_E=entropy - tilt * S)
+        parts = state.parts | dict(S_E=mean(log_2cosh(tilt * t)) - tilt * S)
         return State(self._order(state.order), jnp.append(state.residual, ratio), parts)
 
     def _order(self, typical: dict[str, Array]) -> dict[str, Array]:

@@ -48,8 +48,8 @@ class Clusters(Bipartite):
         return self.prepare(self.nodes)[0]
 
     def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
-        """Along solutions of the equation of q0, from q1 = q0 up: where that of q1 is solved, first the highest phi (lowest for m < 1), then the
-        largest q1.  Two solutions between two points are looked for where it turns.  There are no clusters where it keeps its sign, as far as
+        """Along solutions of the equation of q0, from q1 = q0 up: where that of q1 is solved, first the highest of the maxima of phi (m < 1: the
+        lowest of its minima), then the largest q1.  Two solutions between two points are looked for where it turns.  There are no clusters where it keeps its sign, as far as
         this tells.
         """
         plain = Bipartite(self.model, (0.0,))
@@ -77,8 +77,10 @@ class Clusters(Bipartite):
         weight = jnp.sign(jnp.asarray(self.ms[1], float) - 1.0) * jnp.concatenate(
             [middle(higher), middle(phi)]
         )
-        crosses = jnp.concatenate([change[:-1] * change[1:] <= 0, left[:-1] * left[1:] <= 0])
-        best = jnp.argmax(jnp.where(crosses & jnp.isfinite(weight), weight, -jnp.inf))
+        pairs = lambda f: jnp.concatenate([f(change[:-1], change[1:]), f(left[:-1], left[1:])])
+        crosses, stable = pairs(lambda a, b: a * b <= 0), pairs(lambda a, b: (a <= 0) & (b > 0))
+        among = jnp.where(jnp.any(stable), stable, crosses) & jnp.isfinite(weight)
+        best = jnp.argmax(jnp.where(among, weight, -jnp.inf))
         last = points.size - 2 - jnp.argmax((left[:-1] * left[1:] <= 0)[::-1])
         least = jnp.nanargmin(jnp.abs(left))
         none = jnp.all(found) & (vertex(-left, least) < -_CLOSE)

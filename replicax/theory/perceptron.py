@@ -131,6 +131,13 @@ class Bipartite(Problem):
         angle = lambda rest: clean_error(seen.R, rest + _LEAST)
         return dict(eps=angle(seen.complement + seen.rest), eps_bary=angle(seen.rest))
 
+    def fluctuation(self, state: State) -> Array:
+        """S_E behind an m = inf level: what the fluctuations around the maxima and the terms of order 1/m of q0, q0^ leave of m phi."""
+        alpha = jnp.asarray(self.model.weight, float)
+        site, factor, seen = state.parts["site"], state.parts["factor"], self._seen(state.parts)
+        moved = site.conjugates[1] * site.complement + alpha * seen.overlaps[1] * factor.hessian[0][0]
+        return site.fluctuation + alpha * factor.fluctuation - 0.5 * moved
+
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
         site, model = state.parts["site"], self.model
         q = q_hat = coupling = jnp.zeros(())

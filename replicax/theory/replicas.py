@@ -23,6 +23,7 @@ from replicax.numerics.roots import newton
 from replicax.theory.ansatz import LocalEntropy, poses, require
 from replicax.theory.constrained import Constrained, DisplacedSolution, DisplacedSolutionOnSphere
 from replicax.theory.displaced import Displaced, DisplacedOnSphere
+from replicax.theory.displaced_groups import DisplacedGroups
 from replicax.theory.free_ball import FreeBall, FreeBallAround
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
@@ -129,7 +130,7 @@ class Replicas(Bipartite):
         site, asked = state.parts["site"], state.parts["asked"]
         energy, entropy = self.thermal(state, phi, n)
         if self.frozen:
-            columns = dict(S_I=entropy, S_E=self._fluctuation(state), y=jnp.full_like(phi, jnp.inf))
+            columns = dict(S_I=entropy, S_E=self.fluctuation(state), y=jnp.full_like(phi, jnp.inf))
             slope, gamma = 0.5 * (alpha * asked[1] - site.conjugates[1]), jnp.zeros(())
         else:
             y = jnp.asarray(self.ms[1], float)
@@ -141,13 +142,6 @@ class Replicas(Bipartite):
         if self.labels is not None:
             columns |= self.errors(state)
         return columns
-
-    def _fluctuation(self, state: State) -> Array:
-        """S_E at y = inf: what the fluctuations around the maxima and the terms of order 1/y of q0, q0^ leave of y phi."""
-        alpha = jnp.asarray(self.model.weight, float)
-        site, factor, seen = state.parts["site"], state.parts["factor"], self._seen(state.parts)
-        moved = site.conjugates[1] * site.complement + alpha * seen.overlaps[1] * factor.hessian[0][0]
-        return site.fluctuation + alpha * factor.fluctuation - 0.5 * moved
 
     def errors(self, state: State) -> dict[str, Array]:
         """eps of one replica, eps_center of the barycentre of the cluster: arccos(R/sqrt(q1))/pi."""
@@ -201,5 +195,6 @@ def _around(model: Any, ansatz: LocalEntropy, y: Any, control: Array) -> tuple[P
         if ansatz.ensemble == "constrained":
             return (far, problem)
         ball = () if taught else (FreeBallAround(model, control),)
-        return (problem, far, *ball)
+        groups = () if taught or sphere else (DisplacedGroups(model, (0.0, float("inf")), control),)
+        return (problem, far, *groups, *ball)
     return (problem, SingleSolutions(model, y, control)) if problem.shares else (problem,)
