@@ -1,12 +1,13 @@
 """k steps of breaking on the sphere: published values, the two-level map of perceptrons, limits."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import erf
 
 import replicax as rx
-from replicax.theory.steps import Violated
+from replicax.theory.steps import GroundStates, Steps, Violated
 from replicax.vocabulary.ladder import Ladder
 
 
@@ -82,6 +83,25 @@ def test_ground_states():
     hinge = rx.solve(rx.SphericalPerceptron(alpha=3.0, kappa=0.5, loss="squared-hinge"), rx.KRSB(k=1))
     bound = 1.25 * 0.5 * (1 + erf(0.5 / np.sqrt(2))) + 0.5 * np.exp(-0.125) / np.sqrt(2 * np.pi)
     assert float(hinge.energy) == pytest.approx((np.sqrt(3.0 * bound) - 1.0) ** 2 / 2.0, rel=1e-9)
+
+
+def test_ground_states_have_errors():
+    """Where there are solutions, -e only falls to 0 from above, where the search stops; above jamming e = .000398 is one."""
+    kappa, alpha = np.array([-1.43, -2.0, -1.0]), np.array([17.61, 60.0, 12.35])
+    ends = [
+        [1.7478, 27.4163, 5.5910, 1.0],
+        [2.9696, 28.2278, 2.3939, 1.0],
+        [-0.6856398, 2.190635, -0.3403555, 1.0],
+    ]
+
+    def found(kappa, alpha, x):
+        problem = Steps(GroundStates(rx.SphericalPerceptron(alpha=alpha, kappa=kappa), 1), 1)
+        state = problem.state(x, problem.nodes)
+        return state.order["chi"], problem.inside(state)
+
+    chi, inside = jax.jit(jax.vmap(found))(kappa, alpha, jnp.array(ends))
+    assert np.all(np.asarray(chi) < 1e3)
+    np.testing.assert_array_equal(inside, [False, False, True])
 
 
 @pytest.mark.slow

@@ -419,10 +419,7 @@ def _assess(problem: Problem, root: Root, refinement: int, absent: Array):
     """Columns, order parameters, trust and coordinates of a root."""
     n = problem.nodes * refinement
     state = problem.state(root.x, n)
-    terms, refined = problem.terms(state, n), problem.terms(state, 2 * n)
-    phi = sum(refined, jnp.zeros(()))
-    rounding = 4e-15 * sum((jnp.abs(t) for t in refined), jnp.zeros(()))
-    error = jnp.abs(phi - sum(terms, jnp.zeros(()))) + rounding + problem.truncation(state, n)
+    phi, error = problem.evaluated(state, n)
     columns = dict(phi=phi) | problem.columns(state, phi, n)
     finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (phi, *state.order.values())]))
     missing = problem.missing(state, n)

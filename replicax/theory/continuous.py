@@ -31,7 +31,7 @@ from replicax.theory.ground_state import GroundState
 from replicax.theory.hierarchy import Hierarchy
 from replicax.theory.models import SphericalPerceptron
 from replicax.theory.perceptron import Bipartite
-from replicax.theory.steps import GroundStates, Solutions, Steps, Unbroken, alpha_of, broken
+from replicax.theory.steps import GroundStates, Solutions, Steps, Unbroken, alpha_of, broken, unsatisfied
 from replicax.vocabulary.ladder import Ladder, energetic, stabilities
 from replicax.vocabulary.limits import INFINITE
 
@@ -246,8 +246,8 @@ class Continuous(Problem):
         return 2.0 * jnp.abs(self.limit(state, n)) + _FELT * worst**2
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
-        rest = state.parts["fine"].rest
-        return rest < 1e6 if self.cold else rest > edge
+        ladder = state.parts["fine"]
+        return unsatisfied(self, state, ladder) if self.cold else ladder.rest > edge
 
     def stable(self, state: State, n: int) -> Array:
         """1 - alpha l_i^2 <f_i''^2> of the levels of the finer grid, innermost first."""

@@ -74,6 +74,7 @@ class Problem(Searched):
     beyond: ClassVar[str | None] = None
     #: where no root is found it is looked for again with finer rules
     retried: ClassVar[bool] = True
+
     @property
     def counts(self) -> bool:
         """True where exp(N phi) counts configurations, so that a negative entropy says that there are none."""
@@ -85,6 +86,13 @@ class Problem(Searched):
     def truncation(self, state: State, n: int) -> Array:
         """The error of phi that no finer rule removes."""
         return jnp.zeros(())
+
+    def evaluated(self, state: State, n: int) -> tuple[Array, Array]:
+        """phi by rules of 2 n nodes, and its error: what their refinement changes, rounding, truncation."""
+        terms, refined = self.terms(state, n), self.terms(state, 2 * n)
+        phi = sum(refined, jnp.zeros(()))
+        rounding = 4e-15 * sum((jnp.abs(t) for t in refined), jnp.zeros(()))
+        return phi, jnp.abs(phi - sum(terms, jnp.zeros(()))) + rounding + self.truncation(state, n)
 
     def partial(self, parameter: Callable, state: State, n: int) -> Array:
         """d phi/d(parameter) at fixed order parameters; `parameter` picks the leaf out of the problem."""

@@ -201,6 +201,12 @@ def alpha_of(model: SphericalPerceptron) -> Array:
     return jnp.asarray(model.alpha, float)
 
 
+def unsatisfied(problem: Problem, state: State, ladder: Ladder) -> Array:
+    """Whether this is a ground state with errors: below jamming -e falls to 0 from above, along chi or c -> inf."""
+    phi, error = problem.evaluated(state, problem.nodes)
+    return (ladder.rest < 1e6) & (-phi > error)
+
+
 def _spread(one: Array, most: int) -> Array:
     """Coordinates of one step among those of `most`."""
     return jnp.zeros(2 * most + 1).at[0].set(one[0]).at[most].set(one[1]).at[-1].set(one[2])
@@ -300,7 +306,7 @@ class Steps(Problem):
         """Not at jamming; and where further steps were worth nothing, nothing must ask for them."""
         ladder, stable = state.parts["ladder"], state.parts["stable"]
         complete = (ladder.count == self.k) | (jnp.min(stable) > -1e-6)
-        return complete & ((ladder.rest < 1e6) if self.cold else (ladder.rest > edge))
+        return complete & (unsatisfied(self, state, ladder) if self.cold else (ladder.rest > edge))
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         ladder, stable = state.parts["ladder"], state.parts["stable"]
