@@ -113,6 +113,16 @@ def test_instability_is_where_the_replicon_vanishes():
         assert np.max(np.abs(there.replicon)) < 1e-9
 
 
+def test_instability_next_to_margin_zero():
+    """1 - q = .755 kappa^2: values of both equations by hand in mpmath."""
+    answer = rx.threshold(rx.SphericalPerceptron(kappa=np.array([-1e-3, -1e-4, -1e-6])), "dat")
+    assert np.all(np.asarray(answer.converged))
+    np.testing.assert_allclose(
+        answer.value, [2.003191616515493, 2.000319154551586, 2.000003191538315], rtol=1e-13
+    )
+    np.testing.assert_allclose(1.0 - answer.q[:2], [7.5333834796e-7, 7.55024467786e-9], rtol=2e-8)
+
+
 def test_freezing_over_the_domain():
     """From just above capacity (beta_c -> inf) to many patterns; the entropy of the solution vanishes there."""
     kappas = np.linspace(-3, 3, 8)

@@ -1,7 +1,7 @@
 """Thresholds of perceptrons within replica symmetry: capacity, kappa-max, freezing, de Almeida-Thouless."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ from jax import Array
 
 from replicax.answers.solve import find_root
 from replicax.answers.status import CODE
-from replicax.answers.thresholds import Definition, Explicit, Options, System, define
+from replicax.answers.thresholds import Augmented, Definition, Explicit, Options, System, define
 from replicax.numerics.brackets import bracketed_root
 from replicax.numerics.special import inverse_H, log_H, log_hinge
 from replicax.theory.ansatz import RS
@@ -24,6 +24,8 @@ from replicax.vocabulary.levels import Level, tower
 from replicax.vocabulary.limits import INFINITE
 
 LOG2 = float(np.log(2.0))
+#: the least 1 - q at which replica symmetry is known to break
+_LAST = 1e-20
 
 # ---------------------------------------------------------------- conditions
 
@@ -242,10 +244,25 @@ define(
 )
 
 
+class InstabilityLine(Augmented):
+    """For kappa -> 0 it ends in q = 1 (1 - q = .755 kappa^2): scales between 1 - q and 1 take more nodes."""
+
+    nodes: ClassVar[int] = 512
+
+    def inside(self, x: Array, n: int) -> Array:
+        problem, state = self._saddle(x, n)
+        return problem.inside(state, _LAST)
+
+
+class _Instability(Definition):
+    def system(self, model: Any, options: Options) -> InstabilityLine:
+        return InstabilityLine(model, options, self)
+
+
 def instability(columns: Callable[[Problem, State, int], dict[str, Array]]) -> Definition:
     """The de Almeida-Thouless line of the sphere with these results."""
     guesses = _instability_guesses(1.0)
-    return Definition("alpha", True, guesses, vanishing_replicon, columns, absent=_stable_to_capacity)
+    return _Instability("alpha", True, guesses, vanishing_replicon, columns, absent=_stable_to_capacity)
 
 
 _BREAKING = instability(_break)
