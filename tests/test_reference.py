@@ -132,3 +132,64 @@ def test_gradient():
     phi = lambda a: rx.solve(rx.BinaryPerceptron(alpha=a), around(d=0.1, y=3.0)).phi
     difference = (phi(jnp.asarray(0.5 + 1e-5)) - phi(jnp.asarray(0.5 - 1e-5))) / 2e-5
     assert abs(jax.grad(phi)(0.5) - difference) < 1e-7
+
+
+def test_the_solution_of_most_weight():
+    """Where two coexist, the larger Phi at y > 1: 4 % apart, found wrongly by an integral along the scan."""
+    model, d, y = (
+        rx.BinaryPerceptron(alpha=1.076, kappa=-0.2218),
+        0.1273,
+        np.array([29.8, 40.25, 54.34, 73.37]),
+    )
+    answer, core, large = (rx.solve(model, around(d=d, y=y, branch=b)) for b in (None, "core", "large-d"))
+    assert np.all(answer.converged & core.converged & large.converged)
+    assert np.min(core.phi - large.phi) > 5e-4
+    np.testing.assert_allclose(answer.phi, np.maximum(core.phi, large.phi), rtol=1e-10)
+
+
+def test_groups_of_one_solution():
+    """y < 1: where pairs of y = 1 have few solutions around them; y > 1: where the groups freeze at once."""
+    model = rx.BinaryPerceptron(
+        alpha=np.array([0.3015, 0.42202, 0.95788]), kappa=np.array([0.3045, 0.152, -0.1115])
+    )
+    d = np.array([0.01095, 0.0001454, 0.0001021])
+    frozen = rx.solve(model, around(d=d, y=np.array([0.0484, 0.06808, 2.728])))
+    assert np.all(frozen.converged) and np.all(frozen.S_I == 0)
+    np.testing.assert_allclose(frozen.S_E, rx.solve(model).entropy + entropy(d), rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_many_replicas_near_capacity():
+    """Fields on the reference of order 1/y."""
+    model = rx.BinaryPerceptron(alpha=0.57391, kappa=0.2714)
+    few, many, most = rx.solve(model, around(d=0.02061, y=np.array([1000.0, 2000.0, 4000.0]))).phi.tolist()
+    assert most - many == pytest.approx(0.5 * (many - few), rel=0.05)
+
+
+@pytest.mark.slow
+def test_dense_groups_away_from_the_reference():
+    """y = inf beyond alpha_LE: the maximum of the curve of replicas, and what finite y tend to as 1/y."""
+    model, d = rx.BinaryPerceptron(alpha=0.78), np.array([0.012, 0.02, 0.05])
+    limit = rx.solve(model, around(d=d))
+    assert np.all(limit.converged) and np.all(limit.order.S_hat == 0)
+    replicas = rx.solve(model, rx.LocalEntropy(q1=float(limit.order.q1[0])))
+    assert replicas.slope == pytest.approx(0.0, abs=1e-6)
+    np.testing.assert_allclose(limit.phi, replicas.phi, rtol=1e-10)
+    y = np.array([[800.0], [1600.0]])
+    finite = rx.solve(model, around(d=d[1:], y=y))
+    for name, close in (("phi", 2e-6), ("S_E", 3e-5)):
+        half, full = getattr(finite, name)
+        np.testing.assert_allclose(2 * full - half, getattr(limit, name)[1:], atol=close)
+    # continuous where the core ends
+    core = rx.solve(model, around(d=np.array([0.0095, 0.0098, 0.0101])))
+    assert np.all(core.order.S_hat > 0)
+    assert np.all(np.diff(core.phi) > 0) and core.phi[-1] < limit.phi[0] < core.phi[-1] + 1e-6
+
+
+@pytest.mark.slow
+def test_no_more_solutions_than_there_are():
+    """Next to capacity the dense groups of replica symmetry would have more solutions than there are: they are not given."""
+    model = rx.BinaryPerceptron(alpha=0.82)
+    total = rx.solve(model).entropy
+    answer = rx.solve(model, around(d=np.array([0.01, 0.03, 0.2])))
+    assert list(answer.converged) == [False, False, True] and answer.phi[2] <= total + 1e-12

@@ -48,9 +48,9 @@ class Clusters(Bipartite):
         return self.prepare(self.nodes)[0]
 
     def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
-        """Along solutions of the equation of q0, from q1 = q0 up: where that of q1 is solved, first the highest of the maxima of phi (m < 1: the
-        lowest of its minima), then the largest q1.  Two solutions between two points are looked for where it turns.  There are no clusters where it keeps its sign, as far as
-        this tells.
+        """Along solutions of the equation of q0, from q1 = q0 up: where that of q1 is solved, first the highest of the maxima of phi
+        (m < 1: the lowest of its minima), then the largest q1.  Two solutions between two points are looked for where it turns.  There are no
+        clusters where it keeps its sign, as far as this tells.
         """
         plain = Bipartite(self.model, (0.0,))
         root = newton(lambda y: plain.state(y, 32).residual, jnp.stack(plain.starts()), tol=1e-8, limit=FAR)

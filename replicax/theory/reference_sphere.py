@@ -47,7 +47,7 @@ class AnyReferenceOnSphere(AnyReference):
         return AnyReferenceOnSphere(self.model, self.y, self.control, self.by)
 
     def _bare_field(self, S: Array) -> Array:
-        return jnp.arcsinh(jnp.sqrt(self._count) * S / jnp.sqrt((1.0 - S) * (1.0 + S)))
+        return jnp.arcsinh(jnp.sqrt(self.number) * S / jnp.sqrt((1.0 - S) * (1.0 + S)))
 
     @property
     def _share(self) -> Array:
@@ -55,7 +55,7 @@ class AnyReferenceOnSphere(AnyReference):
         return jnp.zeros(()) if self.frozen else 1.0 / jnp.asarray(self.y, float)
 
     def _site(self, x: Array, n: int) -> dict[str, Any]:
-        alpha, unit, share = jnp.asarray(self.model.weight, float), 1.0 / self._count, self._share
+        alpha, unit, share = jnp.asarray(self.model.weight, float), 1.0 / self.number, self._share
         c, e, pull = alpha * jnp.exp(x[1]), jnp.sinh(x[2]), self._pull(x)
         ratio, spread = (jnp.zeros(()), jnp.zeros(())) if pull is None else pull
         wide, loose = 1.0 + e * e, c + e * e  # y times the variances of w~ and of the mean of w
@@ -103,7 +103,7 @@ class AnyReferenceOnSphere(AnyReference):
         (L, M), pull, share = site["multipliers"], site["pull"], self._share
         ratio, spread = (0.0, 0.0) if pull is None else (pull.ratio * jnp.sqrt(L / M), pull.spread / M)
         sigma, total = site["field"] / jnp.sqrt(L * M), (site["outer"] + site["R_hat"] ** 2) / L
-        D = 1.0 - self._count * site["inner"] / L - sigma**2
+        D = 1.0 - self.number * site["inner"] / L - sigma**2
         # share = 0: without log(y M)
         own = 0.0 if self.frozen else -0.5 * share * (jnp.log(M / share) + 1.0)
         means = total * (1.0 + 2.0 * sigma * ratio) / D + (1.0 + sigma**2 / D) * (ratio**2 * total + spread)
