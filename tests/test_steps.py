@@ -54,14 +54,20 @@ def test_table_of_one_step():
 
 @pytest.mark.slow
 def test_one_step_next_to_where_symmetry_breaks():
-    """Breaking hardly lowers phi at two of them (ground states of energy 1e-11 were returned); the last one is next to jamming."""
-    kappa, alpha = np.array([-1.43, -1.4065, -1.286]), np.array([17.61, 17.09, 22.136])
+    """Breaking hardly lowers phi but at the last, which is next to jamming; ground states of energy 1e-11, or nothing, were returned."""
+    kappa = np.array([-1.43, -1.4065, -0.1416, -0.1416, -0.1416, -1.286])
+    alpha = np.array([17.61, 17.09, 2.4648, 2.4653, 2.466, 22.136])
     model = rx.SphericalPerceptron(alpha=alpha, kappa=kappa)
     found, plain = rx.solve(model, rx.OneRSB()), rx.solve(model)
     assert np.all(found.converged) and np.all(np.asarray(found.energy) == 0.0)
     assert np.all((found.q0 < plain.q) & (plain.q < found.q1) & (found.phi < plain.phi))
-    np.testing.assert_allclose(found.phi[:2], plain.phi[:2], atol=1e-3)
+    np.testing.assert_allclose(found.phi[:5], plain.phi[:5], atol=1e-3)
     assert np.all(np.asarray(found.residual) < 1e-8)
+    # m starts at the breaking point (alpha = 2.46441), linearly
+    m = np.asarray(found.m)[2:5]
+    assert m[0] + (m[0] - m[2]) * (2.4648 - 2.4644130) / (2.466 - 2.4648) == pytest.approx(
+        0.1502955, abs=2e-5
+    )
 
 
 @pytest.mark.slow

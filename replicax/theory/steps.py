@@ -30,6 +30,7 @@ from replicax.theory.hierarchy import Hierarchy
 from replicax.theory.jamming import Contact
 from replicax.theory.models import SphericalPerceptron
 from replicax.theory.perceptron import Bipartite
+from replicax.theory.stability import breaking_point
 from replicax.vocabulary.factors import Errors
 from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic, stabilities
 from replicax.vocabulary.limits import INFINITE
@@ -135,7 +136,8 @@ class Solutions(Landscape):
 
     def near(self) -> Root:
         """One step: a rough minimum below the lowest of a few points with q_0 < q < q_1, q that without steps, then Newton's method on the map of
-        two levels.  Converged where that finds a root next to the minimum, lower than without steps.
+        two levels; where replica symmetry has just broken phi hardly feels m, which is then sought at the breaking point, too.  Converged where
+        that finds a root next to the minimum, or below it, that is lower than without steps.
         """
         symmetric, state = _solved(Bipartite(self.model, (0.0,)))
         q, rest = state.order["q"], state.parts["site"].complement
@@ -149,16 +151,20 @@ class Solutions(Landscape):
         best = minimise(at(_FEW), best, tol=1e-7, max_steps=20).x
         ladder = self.ladder(best, jnp.asarray(1))
         q1, q0 = ladder.overlaps
-        start = jnp.append(coordinates(q0, q1, ladder.ms[0], alpha_of(self.model)), best[1])
+        breaks, _ = breaking_point(self.model, q, state.parts["site"].complement, self.fine)
+        breaks = jnp.clip(breaks, 1e-3, 0.999)
+        from_m = lambda m: jnp.append(coordinates(q0, q1, m, alpha_of(self.model)), self.logarithm(m))
+        starts = lax.stop_gradient(jnp.stack([from_m(ladder.ms[0]), from_m(breaks)]))
         problem = Broken(self.model)
         residual = lambda y: problem.state(y, self.fine).residual
-        root = newton(residual, start[None], tol=1e-9, max_steps=20, limit=FAR)
+        tries = jnp.where(state.parts["replicon"] < 0, 2, 1)
+        root = newton(residual, starts, tol=1e-9, max_steps=20, limit=FAR, tries=tries)
         site = problem.state(root.x, self.fine).parts["site"]
         outer = jnp.log(site.overlaps[0])
         found = jnp.stack([jnp.log(site.overlaps[1]) - outer, root.x[2], jnp.log(site.complement) - outer])
-        next_to = jnp.max(jnp.abs(found - best)) < _NEXT
-        lower = at(self.nodes)(found) < symmetric
-        return root._replace(x=found, converged=root.converged & next_to & lower)
+        value, rough = lax.map(at(self.nodes), jnp.stack([found, best]))
+        there = (jnp.max(jnp.abs(found - best)) < _NEXT) | (value < rough)
+        return root._replace(x=found, converged=root.converged & there & (value < symmetric))
 
 
 class GroundStates(Landscape):
