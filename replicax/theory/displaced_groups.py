@@ -6,6 +6,8 @@ Every reference with S below the mean of their |t| has it at its distance; refer
     S_E = S_E(replicas at this q1) + E log 2cosh(c t) - c S.
 """
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -22,6 +24,8 @@ from replicax.vocabulary.levels import Level, tower
 class DisplacedGroups(Displaced):
     """Levels (0, inf).  Coordinates: those of `Clusters` at m = inf, then log c."""
 
+    doubtful: ClassVar[int] = 0
+
     @property
     def _typical(self) -> Clusters:
         return Clusters(self.model, self.ms)
@@ -32,9 +36,11 @@ class DisplacedGroups(Displaced):
     def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
         groups = self._typical
         starts, none = groups.prepare(n, skip)
-        root = newton(lambda x: groups.state(x, n // 2).residual, starts[0][None], tol=1e-8, limit=FAR)
+        residual = lambda x: groups.state(x, n // 2).residual
+        tries = jnp.where(none | skip, 0, 1)
+        root = newton(residual, starts[0][None], tol=1e-8, max_steps=15, limit=FAR, tries=tries)
         found = lax.stop_gradient(root.x)
-        return tuple(jnp.append(found, guess) for guess in (0.0, 2.0)), none
+        return tuple(jnp.append(found, guess) for guess in (0.0, 2.0)), none | ~root.converged
 
     def _magnetisations(self, state: State, tilt: Array, n: int) -> tuple[Array, Array]:
         site = state.parts["site"]

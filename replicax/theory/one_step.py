@@ -28,6 +28,8 @@ from replicax.vocabulary.limits import INFINITE, STAR
 #: logarithms of the inner increment of q^, per pattern, at which clusters are looked for; `_COARSE` nodes see the largest
 _INNER = np.linspace(-4.0, 8.0, 37)
 _COARSE = 48
+#: steps of Newton's method from point to point, and behind one where it failed
+_STEPS, _LOST = 12, 5
 #: points of the second look
 _FINER = 17
 #: the least that is left of the equation of q1 where the scan has not just missed its zeros
@@ -57,18 +59,22 @@ class Clusters(Bipartite):
         points = jnp.asarray(_INNER)
         at = lambda z, c: jnp.append(z, c)
 
-        def along(z: Array, c: Array) -> tuple[Array, tuple[Array, ...]]:
+        def along(before: tuple[Array, Array], c: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+            z, lost = before
             outer = newton(
                 lambda z: self.state(at(z, c), _COARSE).residual[:1],
                 jnp.stack([z, root.x]),
                 tol=1e-6,
                 limit=FAR,
+                tries=jnp.where(lost, 1, 2),
+                max_steps=jnp.where(lost, _LOST, _STEPS),
             )
             z = jnp.where(outer.converged, outer.x, z)
             state = self.state(at(z, c), _COARSE)
-            return z, (at(z, c), state.residual[1], outer.converged, self.phi(state, _COARSE))
+            seen = (at(z, c), state.residual[1], outer.converged, self.phi(state, _COARSE))
+            return (z, ~outer.converged), seen
 
-        scan = lambda z, c: lax.stop_gradient(lax.scan(along, z, c)[1])
+        scan = lambda z, c: lax.stop_gradient(lax.scan(along, (z, jnp.zeros((), bool)), c)[1])
         x, left, found, phi = scan(root.x, points)
         turn = _least_turn(left)
         near, change, _, higher = scan(x[turn, :-1], jnp.linspace(points[turn - 1], points[turn + 1], _FINER))
