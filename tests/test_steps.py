@@ -71,6 +71,29 @@ def test_one_step_next_to_where_symmetry_breaks():
 
 
 @pytest.mark.slow
+def test_one_step_just_beyond_the_kauzmann_line():
+    """At kappa = -2.5 complexity vanishes at alpha_K = 287.1152: phi falls like (alpha - alpha_K)^2, 1 - m grows linearly."""
+    alpha, line = np.array([286.0, 287.2, 287.6, 288.0, 288.9]), 287.1152
+    model = rx.SphericalPerceptron(alpha=alpha, kappa=-2.5)
+    found, plain = rx.solve(model, rx.OneRSB()), rx.solve(model)
+    assert np.all(found.converged) and found.m[0] == 1.0 and found.q1[0] == found.q0[0]
+    gained, beyond = np.asarray(plain.phi - found.phi)[1:], alpha[1:] - line
+    assert np.all(gained > 1e-8)
+    np.testing.assert_allclose(np.sqrt(gained) / beyond, np.sqrt(gained[-1]) / beyond[-1], rtol=0.03)
+    np.testing.assert_allclose((1 - found.m[1:]) / beyond, (1 - found.m[-1]) / beyond[-1], rtol=0.03)
+
+
+@pytest.mark.slow
+def test_more_steps_are_lower_than_one():
+    """Two steps were sought next to the wrong minimum of one: the symmetric solution was returned as two steps, or none."""
+    model = rx.SphericalPerceptron(alpha=np.array([300.0, 17.61]), kappa=np.array([-2.5, -1.43]))
+    two, one = rx.solve(model, rx.KRSB(k=2)), rx.solve(model, rx.OneRSB())
+    assert np.all(two.converged)
+    assert float(two.phi[0]) == pytest.approx(float(one.phi[0]), abs=1e-9)  # one step is stable
+    assert -1e-7 < float(two.phi[1] - one.phi[1]) < 0
+
+
+@pytest.mark.slow
 def test_where_nothing_breaks_the_symmetric_solution_is_returned():
     alpha, kappa = np.array([2.0, 1.5]), np.array([-0.5, 0.0])
     found = rx.solve(rx.SphericalPerceptron(alpha=alpha, kappa=kappa), rx.OneRSB())

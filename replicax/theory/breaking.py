@@ -63,6 +63,10 @@ class Landscape(eqx.Module):
     def symmetric(self) -> Array:
         """The value without steps."""
 
+    def plain(self) -> Array:
+        """True where it is known that steps lower nothing."""
+        return jnp.zeros((), bool)
+
     @abc.abstractmethod
     def first(self) -> Array:
         """Coordinates from which the minimum of one step is found."""

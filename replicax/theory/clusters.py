@@ -5,6 +5,10 @@ r"""Clusters of solutions on the sphere: one step of replica symmetry breaking, 
 m = 1: the clusters that make up the replica-symmetric measure (q0 and phi are the RS ones); or m stationary, Sigma = 0.  The stability
 of the clusters is 1 - alpha (1 - q1)^2 <f''^2>.  Where q1 -> q0 all conditions vanish with a power of D = (q1 - q0)/(1 - q0); they are
 divided by it, which leaves out that trivial root.  Franz, Parisi, Sevelev, Urbani & Zamponi, SciPost Phys. 2 (2017) 019, arXiv:1702.06919.
+
+phi is a convex functional of x(q) (Auffinger & Chen, Commun. Math. Phys. 335 (2015) 1429), so that replica symmetry, x = theta(q - q_RS), is
+its minimum where no small part of a jump at any other q' lowers it.  For q' > q_RS that derivative is Sigma(q'; m = 1) >= 0; for q' < q_RS, where
+the spherical side is linear in q' and that of the patterns a power series with positive coefficients, it follows from the replicon.
 """
 
 from typing import Any, ClassVar
@@ -14,13 +18,26 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from replicax.numerics.roots import newton
+from replicax.numerics.brackets import vertex
+from replicax.numerics.minimise import minimise
+from replicax.numerics.roots import Root, newton
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.perceptron import TINY, Bipartite
+from replicax.theory.stability import breaking_point
 
 #: logarithms of (q1 - q0)/(1 - q1) at which the clusters at m = 1 are looked for
 _SPREADS = np.linspace(-5.0, 7.0, 31)
 _COARSE = 24
+#: and their least complexity is looked for, with so many nodes; in units of D^2 it is known to this
+_NARROWEST, _WIDEST, _PLACES, _SIGHT = -2.5, 10.0, 26, 32
+DOUBT = 1e-4
+#: nodes of a rough minimum over q0, q1 and m, and how far (in coordinates) it may be from the true one
+_FEW, _NEXT = 32, 0.5
+#: logit m in clusters that have just ceased to be many
+_FULL = (3.0, 6.0)
+#: replica symmetry has just broken where its replicon is above -_CLOSE; continuously below this m
+_CLOSE, _SLOW = 0.02, 0.98
+_ROUNDING = 1e-11
 
 
 def complexity(problem: Bipartite, state: State, n: int) -> Array:
@@ -39,6 +56,26 @@ def coordinates(q0: Array, q1: Array, m: Array, alpha: Array) -> Array:
     """Those of levels (0, m): log(q0/(alpha l0)), log((q1 - q0)/(alpha (1 - q1))), l0 = 1 - q1 + m (q1 - q0)."""
     outer = q0 / (1.0 - q1 + m * (q1 - q0))
     return jnp.log(jnp.stack([outer, (q1 - q0) / (1.0 - q1)])) - jnp.log(alpha)
+
+
+def least_complexity(model: Any, state: State) -> tuple[Array, Array]:
+    """(min over q1 of Sigma/D^2 at m = 1, where it is: coordinates), q0 the replica-symmetric one of `state`; inf without patterns.  Its end
+    q1 -> q0 is that of the replicon.
+    """
+    site, alpha = state.parts["site"], jnp.asarray(model.weight, float)
+    problem, some = Bipartite(model, (0.0, jnp.ones(()))), alpha > TINY
+    outer = jnp.log(jnp.where(some, site.overlaps[0] / site.complement, 1.0))
+    unit = jnp.log(jnp.where(some, alpha, 1.0))
+
+    def at(x: Array) -> Array:
+        inside = problem.state(x, _SIGHT)
+        return complexity(problem, inside, _SIGHT) / separation(inside) ** 2
+
+    spreads = jnp.linspace(_NARROWEST, _WIDEST, _PLACES)
+    places = jnp.column_stack([jnp.full(_PLACES, outer), spreads]) - unit
+    values = jax.vmap(at)(places)
+    least = jnp.argmin(values)
+    return jnp.where(some, -vertex(-values, least), jnp.inf), places[least]
 
 
 class Equilibrium(Bipartite):
@@ -79,3 +116,53 @@ class Broken(Problem):
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         return (state.parts["site"].complement > edge) & (separation(state) > 1e-5)
+
+    def value(self, x: Array, n: int) -> Array:
+        """phi, which is least here."""
+        problem = Bipartite(self.model, (0.0, jax.nn.sigmoid(x[2])))
+        return problem.phi(problem.state(x[:2], n), n)
+
+    def lowest(self, symmetric: Array, state: State) -> Root:
+        """The minimum of phi below that without steps (`symmetric`, `state`), by Newton's method from where it is next to: beyond the de
+        Almeida-Thouless line m at the breaking point; where replica symmetry is stable the clusters of least complexity, at m next to 1; further
+        away a rough minimum below the lowest of a few points.
+
+        Converged where that finds a root next to its start, or below it.
+        """
+        replicon, breaks = state.parts["replicon"], self._breaks(state)
+        close = (replicon < 0) & (replicon > -_CLOSE) & (breaks < _SLOW)
+        best = lax.cond(close, lambda: self._parted(state, breaks), lambda: self._rough(state))
+        _, clusters = least_complexity(self.model, state)
+        starts = jnp.stack([best, *(jnp.append(clusters, number) for number in _FULL)])
+        residual = lambda x: self.state(x, self.nodes).residual
+        tries = jnp.where(replicon > 0, 1 + len(_FULL), 1)
+        root = newton(residual, lax.stop_gradient(starts), tol=1e-9, max_steps=20, limit=FAR, tries=tries)
+        found, below = lax.map(lambda x: self.value(x, self.nodes), jnp.stack([root.x, best]))
+        there = (jnp.max(jnp.abs(root.x - best)) < _NEXT) | (found < below)
+        broken = found < symmetric + _ROUNDING * (1.0 + jnp.abs(symmetric))
+        apart = self.inside(self.state(root.x, self.nodes))
+        return root._replace(converged=root.converged & there & broken & apart)
+
+    def _breaks(self, state: State) -> Array:
+        q, rest = state.order["q"], state.parts["site"].complement
+        return jnp.clip(breaking_point(self.model, q, rest, self.nodes)[0], 1e-3, 1.0)
+
+    def _parted(self, state: State, m: Array) -> Array:
+        """q0 and q1 stationary at this m, close to q."""
+        q, rest = state.order["q"], state.parts["site"].complement
+        start = coordinates(q - 0.15 * m * rest, q + 0.15 * rest, m, jnp.asarray(self.model.weight, float))
+        number = jnp.log(m) - jnp.log1p(-m)
+        residual = lambda x: self.state(jnp.append(x, number), self.nodes).residual[:2]
+        return jnp.append(newton(residual, start[None], tol=1e-9, max_steps=20, limit=FAR).x, number)
+
+    def _rough(self, state: State) -> Array:
+        """A rough minimum of phi over q0 < q < q1 and m."""
+        q, rest = state.order["q"], state.parts["site"].complement
+        shifts = (jnp.array([0.2, 0.8, 2.5]), jnp.array([0.5, 0.1, 0.02]), jnp.array([-3.5, -2.0, -0.5, 1.0]))
+        further, closer, number = (g.ravel() for g in jnp.meshgrid(*shifts))
+        q0, m = jax.nn.sigmoid(jnp.log(q / rest) - further), jax.nn.sigmoid(number)
+        alpha = jnp.asarray(self.model.weight, float)
+        places = jax.vmap(lambda q0, q1, m: coordinates(q0, q1, m, alpha))(q0, 1.0 - closer * rest, m)
+        tries = lax.stop_gradient(jnp.column_stack([places, number]))
+        value = lambda x: self.value(x, _FEW)
+        return minimise(value, tries[jnp.nanargmin(jax.vmap(value)(tries))], tol=1e-7, max_steps=25).x

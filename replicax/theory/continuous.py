@@ -31,7 +31,16 @@ from replicax.theory.ground_state import GroundState
 from replicax.theory.hierarchy import Hierarchy
 from replicax.theory.models import SphericalPerceptron
 from replicax.theory.perceptron import Bipartite
-from replicax.theory.steps import GroundStates, Solutions, Steps, Unbroken, alpha_of, broken, unsatisfied
+from replicax.theory.steps import (
+    GroundStates,
+    Solutions,
+    Steps,
+    Unbroken,
+    alpha_of,
+    broken,
+    searched,
+    unsatisfied,
+)
 from replicax.vocabulary.ladder import Ladder, energetic, stabilities
 from replicax.vocabulary.limits import INFINITE
 
@@ -166,6 +175,9 @@ class Continuous(Problem):
         return False
 
     def search(self, given: Array | None, refinement: int) -> Root:
+        return searched(self, self._found)
+
+    def _found(self) -> Root:
         landscape = self.landscape
         rows = landscape.climb(jnp.asarray(FIRST))
         ladder = landscape.ladder(rows.x[-1], jnp.asarray(FIRST))

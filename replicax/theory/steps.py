@@ -11,6 +11,7 @@ Where breaking lowers nothing the replica-symmetric solution is the answer: all 
 arXiv:1702.06919.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -18,25 +19,20 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from replicax.numerics.minimise import minimise
 from replicax.numerics.quadrature import RANGE
 from replicax.numerics.roots import Root, newton
 from replicax.numerics.special import log_add_exp, log_diff_H, log_H
 from replicax.theory.breaking import Landscape, quadratic_tilt
-from replicax.theory.clusters import Broken, coordinates
+from replicax.theory.clusters import DOUBT, Broken, least_complexity
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.ground_state import GroundState
 from replicax.theory.hierarchy import Hierarchy
 from replicax.theory.jamming import Contact
 from replicax.theory.models import SphericalPerceptron
 from replicax.theory.perceptron import Bipartite
-from replicax.theory.stability import breaking_point
 from replicax.vocabulary.factors import Errors
 from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic, stabilities
 from replicax.vocabulary.limits import INFINITE
-
-#: nodes of a rough minimum, and how far (in coordinates) it may be from the true one
-_FEW, _NEXT = 16, 0.5
 
 
 class Satisfied(Pattern):
@@ -124,6 +120,13 @@ class Solutions(Landscape):
         return _solved(Bipartite(self.model, (0.0,)))[0]
 
     def first(self) -> Array:
+        """One step, or where that is not found the lowest point of a wide scan."""
+        if self.most == 1:
+            return self.scan()
+        near = self.near()
+        return lax.cond(near.converged, lambda: _spread(near.x, self.most), lambda: self.scan())
+
+    def scan(self) -> Array:
         """The lowest point of a wide scan of q_0, (1 - q_1)/(1 - q_0) and m."""
         one = Solutions(self.model, 1)
         grids = (jnp.linspace(-6.0, 6.5, 12), jnp.linspace(-7.0, -0.1, 9), jnp.linspace(-3.5, 1.5, 5))
@@ -135,36 +138,21 @@ class Solutions(Landscape):
         return _spread(best, self.most)
 
     def near(self) -> Root:
-        """One step: a rough minimum below the lowest of a few points with q_0 < q < q_1, q that without steps, then Newton's method on the map of
-        two levels; where replica symmetry has just broken phi hardly feels m, which is then sought at the breaking point, too.  Converged where
-        that finds a root next to the minimum, or below it, that is lower than without steps.
-        """
+        """One step from the map of two levels (`theory.clusters`), in the coordinates of the ladder."""
         symmetric, state = _solved(Bipartite(self.model, (0.0,)))
-        q, rest = state.order["q"], state.parts["site"].complement
-        shifts = (jnp.array([0.2, 0.8, 2.5]), jnp.array([0.5, 0.1, 0.02]), jnp.array([-3.5, -2.0, -0.5]))
-        further, closer, number = (g.ravel() for g in jnp.meshgrid(*shifts))
-        q0, rest = jax.nn.sigmoid(jnp.log(q / rest) - further), closer * rest
-        tries = jnp.stack([jnp.log((1.0 - q0 - rest) / q0), number, jnp.log(rest / q0)], axis=1)
-        tries = lax.stop_gradient(tries)
-        at = lambda n: lambda x: self.value(self.ladder(x, jnp.asarray(1)), n)
-        best = tries[jnp.nanargmin(lax.map(at(_FEW), tries, batch_size=tries.shape[0]))]
-        best = minimise(at(_FEW), best, tol=1e-7, max_steps=20).x
-        ladder = self.ladder(best, jnp.asarray(1))
-        q1, q0 = ladder.overlaps
-        breaks, _ = breaking_point(self.model, q, state.parts["site"].complement, self.fine)
-        breaks = jnp.clip(breaks, 1e-3, 0.999)
-        from_m = lambda m: jnp.append(coordinates(q0, q1, m, alpha_of(self.model)), self.logarithm(m))
-        starts = lax.stop_gradient(jnp.stack([from_m(ladder.ms[0]), from_m(breaks)]))
         problem = Broken(self.model)
-        residual = lambda y: problem.state(y, self.fine).residual
-        tries = jnp.where(state.parts["replicon"] < 0, 2, 1)
-        root = newton(residual, starts, tol=1e-9, max_steps=20, limit=FAR, tries=tries)
+        root = problem.lowest(symmetric, state)
         site = problem.state(root.x, self.fine).parts["site"]
         outer = jnp.log(site.overlaps[0])
         found = jnp.stack([jnp.log(site.overlaps[1]) - outer, root.x[2], jnp.log(site.complement) - outer])
-        value, rough = lax.map(at(self.nodes), jnp.stack([found, best]))
-        there = (jnp.max(jnp.abs(found - best)) < _NEXT) | (value < rough)
-        return root._replace(x=found, converged=root.converged & there & (value < symmetric))
+        return root._replace(x=found)
+
+    def plain(self) -> Array:
+        """Without steps there are no solutions (with them at fewer patterns), or replica symmetry has the least phi of all x(q)."""
+        problem = Bipartite(self.model, (0.0,))
+        _, state = _solved(problem)
+        least, _ = least_complexity(self.model, state)
+        return problem.absent(self.fine) | ((state.parts["replicon"] > 0) & (least > DOUBT))
 
 
 class GroundStates(Landscape):
@@ -211,6 +199,13 @@ def unsatisfied(problem: Problem, state: State, ladder: Ladder) -> Array:
     """Whether this is a ground state with errors: below jamming -e falls to 0 from above, along chi or c -> inf."""
     phi, error = problem.evaluated(state, problem.nodes)
     return (ladder.rest < 1e6) & (-phi > error)
+
+
+def searched(problem: Problem, search: Callable[[], Root]) -> Root:
+    """The root by `search`, which is left out where the landscape of the problem is known to need no steps."""
+    size = problem.size  # type: ignore[attr-defined]
+    nothing = Root(jnp.zeros(size), jnp.asarray(jnp.inf), jnp.zeros(()), jnp.zeros((), bool))
+    return lax.cond(problem.landscape.plain(), lambda: nothing, lambda: search())  # type: ignore[attr-defined]
 
 
 def _spread(one: Array, most: int) -> Array:
@@ -268,12 +263,8 @@ class Steps(Problem):
         return Hierarchy(ladder, self.landscape.pattern, kappa, stable, self.levels)
 
     def search(self, given: Array | None, refinement: int) -> Root:
-        if isinstance(self.landscape, GroundStates):
-            return self._climbed()
-        # without steps there are solutions at more patterns than with them
-        hopeless = Bipartite(self.model, (0.0,)).absent(self.nodes)
-        nothing = Root(jnp.zeros(self.size), jnp.asarray(jnp.inf), jnp.zeros(()), jnp.zeros((), bool))
-        return lax.cond(hopeless, lambda: nothing, lambda: self._near() if self.k == 1 else self._climbed())
+        near = self.k == 1 and isinstance(self.landscape, Solutions)
+        return searched(self, self._near if near else self._climbed)
 
     def _near(self) -> Root:
         near = self.landscape.near()
@@ -386,7 +377,11 @@ class Unbroken(Problem):
         return self.plain.columns(state, jnp.zeros(()), n)["replicon"]
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
-        return self.plain.inside(state, edge) & (self.stability(state, self.nodes) > -1e-9)
+        """Stable, and (solutions) no cluster of the measure has a negative complexity."""
+        stable = self.plain.inside(state, edge) & (self.stability(state, self.nodes) > -1e-9)
+        if isinstance(self.plain, GroundState):
+            return stable
+        return stable & (least_complexity(self.plain.model, state)[0] > -DOUBT)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         columns = self.plain.columns(state, phi, n)
