@@ -167,6 +167,20 @@ def test_batch_of_one_step():
 
 
 @pytest.mark.slow
+def test_one_step_with_m_or_q1_given():
+    """At the stationary m and q1 all three are the stationary step; replicas have more than one m."""
+    model, x = rx.SphericalPerceptron(alpha=10.0, kappa=-1.0), jnp.linspace(-1.2, 3.0, 9)
+    found = rx.solve(model, rx.OneRSB())
+    for given in (dict(m=found.m), dict(q1=found.q1), dict(m=found.m, q1=found.q1)):
+        other = rx.solve(model, rx.OneRSB(**given))
+        for values, expected in zip(other.parisi(), found.parisi()):
+            np.testing.assert_allclose(values, expected, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(other.fields(x), found.fields(x), atol=1e-9)
+    replicas = rx.solve(model, rx.OneRSB(m=2.0, q1=0.9)).parisi()
+    assert replicas.x == 2.0 and float(replicas.q[1]) == pytest.approx(0.9, abs=1e-9)
+
+
+@pytest.mark.slow
 def test_full_breaking():
     """All levels of the finest ladder: its ends are the columns, its levels marginal."""
     found = rx.solve(rx.SphericalPerceptron(alpha=10.0, kappa=-1.0), rx.KRSB(k=float("inf")))

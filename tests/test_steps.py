@@ -109,6 +109,9 @@ def test_ground_states():
     errors = rx.solve(rx.SphericalPerceptron(alpha=6.0), rx.KRSB(k=1))
     assert float(errors.energy) == pytest.approx(0.801584660453, abs=1e-9)
     np.testing.assert_allclose([errors.q0, errors.c, errors.chi], [0.775859, 3.49221, 0.0663899], rtol=1e-5)
+    # a minimisation by hand (Nelder-Mead over q0, c, chi); a first look ended beside it, and nothing was found
+    lost = rx.solve(rx.SphericalPerceptron(alpha=1.53702, kappa=0.3424), rx.KRSB(k=1))
+    assert float(lost.energy) == pytest.approx(0.0417210751, abs=1e-9)
     hinge = rx.solve(rx.SphericalPerceptron(alpha=3.0, kappa=0.5, loss="squared-hinge"), rx.KRSB(k=1))
     bound = 1.25 * 0.5 * (1 + erf(0.5 / np.sqrt(2))) + 0.5 * np.exp(-0.125) / np.sqrt(2 * np.pi)
     assert float(hinge.energy) == pytest.approx((np.sqrt(3.0 * bound) - 1.0) ** 2 / 2.0, rel=1e-9)

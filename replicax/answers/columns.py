@@ -30,7 +30,7 @@ COLUMNS = {
     "q1": Column("overlap inside a cluster, or of the replicas"),
     "q0_hat": Column("conjugate of q0"),
     "q1_hat": Column("conjugate of q1"),
-    "m": Column("Parisi parameter"),
+    "m": Column("Parisi parameter (spherical krsb, T = 0: falls like c/beta, 0)"),
     "chi": Column("spherical, T = 0: lim beta (1 - q_k); random features: p_d - p"),
     "c": Column("spherical krsb, T = 0: lim beta m_1"),
     "t": Column("overlap of a configuration with an independent typical reference"),
@@ -105,7 +105,8 @@ _INDEXED = {
     "q": "overlap at level {} of the hierarchy",
     "p": "overlap of the hidden projections at level {}",
     "Q": "covariance of two preactivations at level {}",
-    "m": "Parisi parameter of level {}",
+    "m": "Parisi parameter of level {} (spherical krsb, T = 0: falls like c/beta, 0)",
+    "c": "spherical krsb, T = 0: lim beta m of level {}",
     "stability": "stability of level {}; > 0: stable",
 }
 

@@ -103,7 +103,8 @@ class Solution(eqx.Module):
     def parisi(self) -> Any:
         """x_i, q_i and the stabilities of the levels, as arrays (`theory.hierarchy.Parisi`); k = inf: of the finest ladder.
 
-        For rs, 1rsb and krsb of the spherical perceptron (beta = inf, random labels), and its ground states; else ValueError.
+        For rs, 1rsb (m or q1 given, too) and krsb of the spherical perceptron (beta = inf, random labels), and its ground states; else
+        ValueError.
         """
         from replicax.answers.parisi import parisi
 

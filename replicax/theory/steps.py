@@ -12,7 +12,7 @@ arXiv:1702.06919.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -29,10 +29,17 @@ from replicax.theory.ground_state import GroundState
 from replicax.theory.hierarchy import Hierarchy
 from replicax.theory.jamming import Contact
 from replicax.theory.models import SphericalPerceptron
+from replicax.theory.one_step import Clusters
 from replicax.theory.perceptron import Bipartite
+from replicax.theory.replicas import Replicas
+from replicax.theory.zero_complexity import AtZeroComplexity
 from replicax.vocabulary.factors import Errors
 from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic, stabilities
+from replicax.vocabulary.levels import is_frozen
 from replicax.vocabulary.limits import INFINITE
+
+#: points of a first look that are looked at again
+_LOWEST = 16
 
 
 class Satisfied(Pattern):
@@ -187,7 +194,11 @@ class GroundStates(Landscape):
         one = GroundStates(self.model, 1)
         grids = (jnp.linspace(-8.0, 6.0, 15), jnp.linspace(-3.0, 7.0, 15), jnp.linspace(-9.0, 5.0, 15))
         tries = jnp.stack([g.ravel() for g in jnp.meshgrid(*grids)], axis=1)
-        values = lax.map(lambda x: one.value(one.ladder(x, 1), 20), tries, batch_size=200)
+        value = lambda n: lambda x: one.value(one.ladder(x, 1), n)
+        rough = lax.map(value(20), tries, batch_size=200)
+        # the narrowest are not seen well by a first look
+        tries = tries[jnp.argsort(rough)[:_LOWEST]]
+        values = lax.map(value(self.nodes), tries, batch_size=_LOWEST)
         return _spread(tries[jnp.nanargmin(values)], self.most)
 
 
@@ -399,12 +410,37 @@ def broken(model: SphericalPerceptron, k: int, extended: bool) -> tuple[Problem,
     )
 
 
+class Given(NamedTuple):
+    """One step with m or q1 given: what answers with levels (0, m) on the sphere, and its hierarchy."""
+
+    problem: Any
+
+    @property
+    def nodes(self) -> int:
+        return self.problem.nodes
+
+    def state(self, x: Array, n: int) -> State:
+        return self.problem.state(x, n)
+
+    def hierarchy(self, state: State, n: int) -> Hierarchy:
+        site, model = state.parts["site"], getattr(self.problem, "family", self.problem).model
+        m = jnp.asarray(state.parts["y"] if "y" in state.parts else self.problem.ms[1], float)
+        outer, inner = site.overlaps
+        ladder = Ladder(outer, inner[None], m[None], site.complement, jnp.ones((), int))
+        kappa, weight = jnp.asarray(model.kappa, float), alpha_of(model)
+        stable = 1.0 - weight * ladder.responses**2 * stabilities(ladder, Satisfied(), kappa, Landscape.fine)
+        return Hierarchy(ladder, Satisfied(), kappa, stable[::-1], 1)
+
+
 def hierarchical(problem: Any) -> Any:
     """The problem, if it knows the hierarchy of its overlaps (`hierarchy`): replica-symmetric ones have one without steps; else None."""
     if hasattr(problem, "hierarchy"):
         return problem
-    model = getattr(problem, "model", None)
+    family = problem.family if isinstance(problem, AtZeroComplexity) else problem
+    model = getattr(family, "model", None)
     if not isinstance(model, SphericalPerceptron) or model.beta is not INFINITE or model.labels != "random":
         return None
+    if isinstance(family, Clusters | Replicas) and not is_frozen(family.ms[1]):
+        return Given(problem)
     symmetric = type(problem) is Bipartite and problem.ms == (0.0,)
     return Unbroken(problem, 0) if symmetric or isinstance(problem, GroundState) else None
