@@ -200,6 +200,14 @@ def benchmark_sphere(ks=(1, 2, 3, 6, np.inf)):
             f"(at most {1e3 * max(seconds):.0f}), quadrature error at most {max(errors):.0e}",
             flush=True,
         )
+    alpha = np.linspace(1.0, 3.9, 32)
+    run = lambda: rx.solve(rx.SphericalPerceptron(alpha=alpha, kappa=-0.5), rx.KRSB(k=1))
+    first, later, answer = timed(run, 1)
+    assert bool(np.all(answer.converged)) and bool(np.all(answer.m == 1.0))
+    print(
+        f"  k = 1, {alpha.size} solutions that break nothing: {1e3 * later / alpha.size:.0f} ms a point",
+        flush=True,
+    )
     for loss in ("errors", "squared-hinge"):
         run = lambda x=loss: rx.solve(rx.SphericalPerceptron(alpha=6.0, kappa=-0.5, loss=x), rx.KRSB(k=1))
         first, later, answer = timed(run, 3)
