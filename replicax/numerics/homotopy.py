@@ -1,11 +1,12 @@
-r"""Following a root along a deformation of its system: R(x, t) = 0 from t = 0, where a start is good, to t = 1.
+r"""Following a root along a deformation of its system: R(x, t) = 0.
 
-Predictor along the tangent, Newton as the corrector, the step in t doubled where few corrections were enough and cut where they were not:
-the fallback where no cold start converges.
+`follow`: from t = 0, where a start is good, to t = 1; predictor along the tangent, Newton as the corrector, the step in t doubled where few
+corrections were enough and cut where they were not: the fallback where no cold start converges.
+`walk`: at given places, where other functions of the root are looked for zeros; hardly more than one evaluation each.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -95,3 +96,99 @@ def follow(
     )
     s = lax.while_loop(going, advance, first)
     return Root(s.base, s.size, s.total, s.done & ~jnp.asarray(skip))
+
+
+class Walk(NamedTuple):
+    """Roots x (P, n) at P places, what was seen there (P, ..), and where they were found."""
+
+    x: Array
+    seen: Any
+    found: Array
+
+
+class _Walker(NamedTuple):
+    index: Array
+    count: Array
+    x: Array
+    base: Array  # the last root, its place, how it moves and how that changes there, the place of the root before it
+    place: Array
+    slope: Array
+    bend: Array
+    before: Array
+    met: Array  # how many roots
+    walk: Walk
+
+
+def walk(
+    residual: Callable[[Array, Array], tuple[Array, Any]],
+    start: Array,
+    origin: Array,
+    places: Array,
+    *,
+    tol: float,
+    cap: float = 2.0,
+    most: int = 8,
+    over: Callable[[Any], Array] = lambda seen: jnp.zeros((), bool),
+    skip: Array | bool = False,
+) -> Walk:
+    """Roots of R(x, t) at the places t (P,) in turn, from `start` (n,) at t = origin, and what `residual` sees beside R there.
+
+    Newton from the parabola through the last three roots; where |R| < tol its next step is taken, and what is seen corrected along it.
+    A place is given up after `most` evaluations, all that follow where in addition `over` is true of what the last root had to show.
+    """
+    starts = jnp.asarray(start, float)
+    size = places.shape[0]
+
+    def turn(s: _Walker) -> _Walker:
+        t = places[s.index]
+        (r, seen), push = jax.linearize(lambda x: residual(x, t), s.x)
+        columns, changes = jax.vmap(push)(jnp.eye(starts.size))
+        step = -solve_linear(columns.T, r)
+        step = step * jnp.minimum(1.0, cap / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
+        fine = jnp.all(jnp.isfinite(step)) & jnp.all(jnp.isfinite(r))
+        good = fine & (jnp.max(jnp.abs(r)) < tol)
+        lost = ~good & (~fine | (s.count + 1 >= most))
+        x = jnp.where(good, s.x + step, s.x)
+        seen = jax.tree.map(lambda a, b: jnp.where(good, a + jnp.tensordot(step, b, 1), a), seen, changes)
+        last = jax.tree.map(lambda a: a[s.index - 1], s.walk)
+        ends = lost & (s.index > 0) & last.found & over(last.seen)
+        ran = t - s.place
+        slope = jnp.where(good & (s.met > 0), (x - s.base) / ran, s.slope)
+        bend = jnp.where(good & (s.met > 1), (slope - s.slope) / (t - s.before), jnp.where(good, 0.0, s.bend))
+        before, place = jnp.where(good, s.place, s.before), jnp.where(good, t, s.place)
+        base = jnp.where(good, x, s.base)
+        ahead = places[jnp.minimum(s.index + 1, size - 1)] - place
+        leap = base + ahead * (slope + bend * (ahead + place - before))
+        left = good | lost
+        here = Walk(x, seen, good)
+        done = jax.tree.map(lambda all, one: jnp.where(left, all.at[s.index].set(one), all), s.walk, here)
+        return _Walker(
+            jnp.where(ends, size, s.index + left),
+            jnp.where(left, 0, s.count + 1),
+            jnp.where(left, leap, s.x + step),
+            base,
+            place,
+            slope,
+            bend,
+            before,
+            s.met + good,
+            done,
+        )
+
+    shapes = jax.eval_shape(residual, starts, places[0])[1]
+    blank = jax.tree.map(lambda a: jnp.zeros((size, *a.shape), a.dtype), shapes)
+    nothing, zero = jnp.zeros_like(starts), jnp.zeros((), int)
+    at = jnp.asarray(origin, float)
+    begin = _Walker(
+        jnp.where(skip, size, zero),
+        zero,
+        starts,
+        starts,
+        at,
+        nothing,
+        nothing,
+        at,
+        zero,
+        Walk(jnp.zeros((size, starts.size)), blank, jnp.zeros(size, bool)),
+    )
+    return lax.stop_gradient(lax.while_loop(lambda s: s.index < size, turn, lax.stop_gradient(begin)).walk)

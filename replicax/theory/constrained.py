@@ -348,6 +348,9 @@ class DisplacedSolution(Displaced):
         guesses = ((-0.5, -0.5, 0.0), (0.5, -1.0, 1.5), (-2.0, 0.0, -1.0), (0.0, -2.0, 2.5))
         return tuple(jnp.append(x, jnp.asarray(g)) for x in self._typical.starts() for g in guesses)
 
+    def absent(self, n: int) -> Array:
+        return jnp.zeros((), bool)
+
     def _of_references(self, typical: State, pull: Pull, tilt: Array, n: int) -> dict[str, Array]:
         """Moments of W~ at the fields of typical solutions."""
         q, steep = typical.order["q"], jnp.sqrt(typical.order["q_hat"] + TINY)

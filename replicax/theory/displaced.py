@@ -3,14 +3,18 @@ r"""y = inf around references so far away that they cost no typical solution: ph
 from typing import ClassVar
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from replicax.numerics.quadrature import gaussian_rule
+from replicax.numerics.roots import newton
 from replicax.numerics.special import log_2cosh
 from replicax.theory.ansatz import RS
-from replicax.theory.free_entropy import State
+from replicax.theory.free_entropy import FAR, State
 from replicax.theory.perceptron import Bipartite
 from replicax.theory.reference import NO_FIELD
+
+#: to which the overlap with the magnetisations is known before the equations are solved
+_ROUGHLY = 1e-6
 
 
 class Displaced(Bipartite):
@@ -23,6 +27,7 @@ class Displaced(Bipartite):
     control: Array
 
     largest_block: ClassVar[int] = 512
+    doubtful: ClassVar[int] = 0
 
     @property
     def size(self) -> int:
@@ -78,7 +83,15 @@ class Displaced(Bipartite):
         )
 
     def absent(self, n: int) -> Array:
-        return jnp.zeros((), bool)
+        """S exceeds E|t|."""
+        typical, n = self._typical, n // 2
+        residual = lambda x: typical.state(x, n).residual
+        root = newton(residual, jnp.stack(typical.starts()), tol=1e-10, limit=FAR)
+        return lax.stop_gradient(root.converged & self._too_close(typical.state(root.x, n), n))
+
+    def _too_close(self, typical: State, n: int) -> Array:
+        t, weights = self._magnetisations(typical, jnp.ones(()), n)
+        return jnp.asarray(self.control, float) > (1.0 + _ROUGHLY) * jnp.sum(weights * t)
 
 
 class DisplacedOnSphere(Displaced):
@@ -96,6 +109,9 @@ class DisplacedOnSphere(Displaced):
         q, S = state.order["q"], jnp.asarray(self.control, float)
         S_E = 0.5 * jnp.log(jnp.maximum(1.0 - S**2 / q, 0.0))
         return State(self._order(state.order), state.residual, state.parts | dict(S_E=S_E))
+
+    def _too_close(self, typical: State, n: int) -> Array:
+        return jnp.asarray(self.control, float) ** 2 > (1.0 + _ROUGHLY) * typical.order["q"]
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         return super().inside(state, edge) & (state.order["S"] ** 2 < state.order["q0"])

@@ -6,8 +6,6 @@ Every reference with S below the mean of their |t| has it at its distance; refer
     S_E = S_E(replicas at this q1) + E log 2cosh(c t) - c S.
 """
 
-from typing import ClassVar
-
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -24,8 +22,6 @@ from replicax.vocabulary.levels import Level, tower
 class DisplacedGroups(Displaced):
     """Levels (0, inf).  Coordinates: those of `Clusters` at m = inf, then log c."""
 
-    doubtful: ClassVar[int] = 0
-
     @property
     def _typical(self) -> Clusters:
         return Clusters(self.model, self.ms)
@@ -40,7 +36,8 @@ class DisplacedGroups(Displaced):
         tries = jnp.where(none | skip, 0, 1)
         root = newton(residual, starts[0][None], tol=1e-8, max_steps=15, limit=FAR, tries=tries)
         found = lax.stop_gradient(root.x)
-        return tuple(jnp.append(found, guess) for guess in (0.0, 2.0)), none | ~root.converged
+        far = ~self._too_close(groups.state(found, n // 2), n // 2)
+        return tuple(jnp.append(found, guess) for guess in (0.0, 2.0)), none | ~root.converged | ~far
 
     def _magnetisations(self, state: State, tilt: Array, n: int) -> tuple[Array, Array]:
         site = state.parts["site"]

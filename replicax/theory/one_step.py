@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array, lax
 
 from replicax.numerics.brackets import vertex
+from replicax.numerics.homotopy import walk
 from replicax.numerics.roots import newton
 from replicax.theory.ansatz import KRSB, Frozen, LocalEntropy, OneRSB, poses, require
 from replicax.theory.clusters import complexity
@@ -28,8 +29,8 @@ from replicax.vocabulary.limits import INFINITE, STAR
 #: logarithms of the inner increment of q^, per pattern, at which clusters are looked for; `_COARSE` nodes see the largest
 _INNER = np.linspace(-4.0, 8.0, 37)
 _COARSE = 48
-#: steps of Newton's method from point to point, and behind one where it failed
-_STEPS, _LOST = 12, 5
+#: the residual to which the equation of q0 is solved there, before a last step
+_SCANNED = 1e-3
 #: points of the second look
 _FINER = 17
 #: the least that is left of the equation of q1 where the scan has not just missed its zeros
@@ -55,42 +56,48 @@ class Clusters(Bipartite):
         clusters where it keeps its sign, as far as this tells.
         """
         plain = Bipartite(self.model, (0.0,))
-        root = newton(lambda y: plain.state(y, 32).residual, jnp.stack(plain.starts()), tol=1e-8, limit=FAR)
+        tries = jnp.where(skip, 0, len(plain.starts()))
+        root = newton(
+            lambda y: plain.state(y, 32).residual, jnp.stack(plain.starts()), tol=1e-8, limit=FAR, tries=tries
+        )
         points = jnp.asarray(_INNER)
-        at = lambda z, c: jnp.append(z, c)
 
-        def along(before: tuple[Array, Array], c: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
-            z, lost = before
-            outer = newton(
-                lambda z: self.state(at(z, c), _COARSE).residual[:1],
-                jnp.stack([z, root.x]),
-                tol=1e-6,
-                limit=FAR,
-                tries=jnp.where(lost, 1, 2),
-                max_steps=jnp.where(lost, _LOST, _STEPS),
-            )
-            z = jnp.where(outer.converged, outer.x, z)
-            state = self.state(at(z, c), _COARSE)
-            seen = (at(z, c), state.residual[1], outer.converged, self.phi(state, _COARSE))
-            return (z, ~outer.converged), seen
+        def residual(z: Array, c: Array) -> tuple[Array, Array]:
+            left = self.state(jnp.append(z, c), _COARSE).residual
+            return left[:1], left[1]
 
-        scan = lambda z, c: lax.stop_gradient(lax.scan(along, (z, jnp.zeros((), bool)), c)[1])
-        x, left, found, phi = scan(root.x, points)
+        def scan(z: Array, places: Array) -> tuple[Array, Array, Array]:
+            walked = walk(residual, z, places[0], places, tol=_SCANNED, skip=skip)
+            return jnp.concatenate([walked.x, places[:, None]], 1), walked.seen, walked.found
+
+        x, left, found = scan(root.x, points)
         turn = _least_turn(left)
-        near, change, _, higher = scan(x[turn, :-1], jnp.linspace(points[turn - 1], points[turn + 1], _FINER))
+        near, change, seen = scan(x[turn - 1, :-1], jnp.linspace(points[turn - 1], points[turn + 1], _FINER))
         middle = lambda a: 0.5 * (a[:-1] + a[1:])
         places = jnp.concatenate([middle(near), middle(x)])
-        weight = jnp.sign(jnp.asarray(self.ms[1], float) - 1.0) * jnp.concatenate(
-            [middle(higher), middle(phi)]
-        )
-        pairs = lambda f: jnp.concatenate([f(change[:-1], change[1:]), f(left[:-1], left[1:])])
-        crosses, stable = pairs(lambda a, b: a * b <= 0), pairs(lambda a, b: (a <= 0) & (b > 0))
-        among = jnp.where(jnp.any(stable), stable, crosses) & jnp.isfinite(weight)
-        best = jnp.argmax(jnp.where(among, weight, -jnp.inf))
-        last = points.size - 2 - jnp.argmax((left[:-1] * left[1:] <= 0)[::-1])
-        least = jnp.nanargmin(jnp.abs(left))
+        pairs = lambda f: jnp.concatenate([f(change, seen), f(left, found)])
+        both = lambda ok: ok[:-1] & ok[1:]
+        crosses = pairs(lambda a, ok: both(ok) & (a[:-1] * a[1:] <= 0))
+        stable = pairs(lambda a, ok: both(ok) & (a[:-1] <= 0) & (a[1:] > 0))
+        best = self._best(places, jnp.where(jnp.any(stable), stable, crosses))
+        last = points.size - 2 - jnp.argmax((both(found) & (left[:-1] * left[1:] <= 0))[::-1])
+        least = jnp.argmin(jnp.where(found, jnp.abs(left), jnp.inf))
         none = jnp.all(found) & (vertex(-left, least) < -_CLOSE)
-        return (places[best], middle(x)[last], x[least]), none
+        return tuple(lax.stop_gradient((places[best], middle(x)[last], x[least]))), none
+
+    def _best(self, places: Array, among: Array) -> Array:
+        """Of the places `among` all: the highest of phi (m < 1: the lowest)."""
+        sign = jnp.sign(jnp.asarray(self.ms[1], float) - 1.0)
+        rows = jnp.nonzero(among, size=among.size)[0]
+
+        def compare(i: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
+            place = places[rows[i]]
+            weight = sign * self.phi(self.state(place, _COARSE), _COARSE)
+            better = weight > best[1]
+            return jnp.where(better, rows[i], best[0]), jnp.where(better, weight, best[1])
+
+        none = (jnp.zeros((), int), jnp.asarray(-jnp.inf))
+        return lax.stop_gradient(lax.fori_loop(0, jnp.sum(among), compare, none))[0]
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         """Clusters of binary weights contain at least one configuration."""

@@ -116,10 +116,10 @@ class AnyReference(Problem):
         """What a scan finds (finite y); then from the scores at q = 0 and the field that alone would give the control, and the map itself."""
         return self.prepare(self.nodes)[0]
 
-    def _relaxed(self) -> tuple[Array, ...]:
+    def _relaxed(self, skip: Array | bool = False) -> tuple[Array, ...]:
         seeds = self.seeds()
         step = lambda _, x: x - 0.6 * self.state(x, self.nodes // 4).residual
-        relaxed = jax.vmap(lambda x: lax.fori_loop(0, 10, step, x))(seeds)
+        relaxed = jax.vmap(lambda x: lax.fori_loop(0, jnp.where(skip, 0, 10), step, x))(seeds)
         fine = jnp.all(jnp.isfinite(relaxed), axis=1, keepdims=True)
         return tuple(jnp.where(fine, relaxed, seeds))
 
@@ -130,7 +130,9 @@ class AnyReference(Problem):
         if self.frozen:
             return self._relaxed(), jnp.zeros((), bool)
         found = dense(self, 3 * n // 8, skip)
-        return found.starts[:1] if self.branch else (*found.starts, *self._relaxed()), found.none
+        if self.branch:
+            return found.starts[:1], found.none
+        return (*found.starts, *self._relaxed(found.some)), found.none
 
     def seeds(self) -> Array:
         alpha = jnp.maximum(jnp.asarray(self.model.weight, float), TINY)

@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array, lax
 
 from replicax.numerics.brackets import vertex
-from replicax.numerics.homotopy import follow
-from replicax.numerics.roots import newton, solve_linear
+from replicax.numerics.homotopy import follow, walk
+from replicax.numerics.roots import newton
 from replicax.theory.free_entropy import FAR
 from replicax.theory.perceptron import TINY
 
@@ -22,7 +22,7 @@ _BOUND, _FEW = -20.0, 1e-3
 #: largest step of the scan
 _CAP = 2.0
 #: the residual to which it solves, and where it ends: beyond, where Newton fails, the second equation cannot be solved either
-_SCANNED = 1e-3
+_SCANNED = 1e-2
 _FROZEN = -1.0
 #: groups are frozen where (1 - q1)/(1 - S^2) is less than this
 _NEAR = 0.1
@@ -37,22 +37,13 @@ class Along(NamedTuple):
     found: Array
 
 
-class _Scan(NamedTuple):
-    index: Array
-    count: Array
-    z: Array
-    base: Array  # the last solution, where it was found, and how it moves there
-    place: Array
-    slope: Array
-    along: Along
-
-
 class Dense(NamedTuple):
-    """Coordinates close to solutions (the dominant first; where there is none where one is closest); whether there is none; whether
-    there is one that outweighs groups of single solutions.
+    """Coordinates close to solutions (the dominant first; where there is none where one is closest); whether there are some, or none for
+    sure; whether there is one that outweighs groups of single solutions.
     """
 
     starts: tuple[Array, ...]
+    some: Array
     none: Array
     dominant: Array
 
@@ -60,17 +51,14 @@ class Dense(NamedTuple):
 def along(problem: Any, n: int, skip: Array | bool = False) -> Along:
     """A scan of the second coordinate, from its lower bound (where it vanishes beside what it would have to be) until the groups freeze.
 
-    Newton on the other coordinates, one step a turn, from the line through the two solutions before; at the bound from many starts.
+    Newton on the other coordinates from place to place (`walk`); at the bound from many starts.
     """
     alpha, y = jnp.maximum(jnp.asarray(problem.model.weight, float), TINY), problem.number
     others = np.delete(np.arange(problem.size), 1)
 
-    def at(z: Array, second: Array) -> tuple[Array, Along]:
-        x = jnp.insert(z, 1, second)
-        state = problem.state(x, n)
-        return state.residual[others], Along(
-            x, state.residual[1], state.parts["site"]["complement"], jnp.array(True)
-        )
+    def at(z: Array, second: Array) -> tuple[Array, tuple[Array, Array]]:
+        state = problem.state(jnp.insert(z, 1, second), n)
+        return state.residual[others], (state.residual[1], state.parts["site"]["complement"])
 
     def bound(z: Array, share: Array) -> Array:
         fewer = eqx.tree_at(lambda p: p.model.alpha, problem, share * jnp.asarray(problem.model.alpha, float))
@@ -88,39 +76,22 @@ def along(problem: Any, n: int, skip: Array | bool = False) -> Along:
     )
     start = lax.stop_gradient(jnp.where(first.converged, first.x, more.x))
     ready = first.converged | more.converged
-    lowest = _BOUND - at(start, jnp.asarray(_BOUND))[1].excess
+    lowest = _BOUND - at(start, jnp.asarray(_BOUND))[1][0]
     highest = jnp.maximum(lowest + 1.0, jnp.log((10.0 * y + 30.0) / ((1.0 + y) * alpha)))
     places = jnp.append(lowest - jnp.asarray(_BELOW), lowest + (highest - lowest) * jnp.asarray(_SCAN))
-    place = lambda i: places[jnp.minimum(i, places.size - 1)]
-
-    def turn(s: _Scan) -> _Scan:
-        second = place(s.index)
-        r, push, here = jax.linearize(lambda z: at(z, second), s.z, has_aux=True)
-        move = -solve_linear(jax.vmap(push, out_axes=1)(jnp.eye(others.size)), r)
-        move = move * jnp.minimum(1.0, _CAP / jnp.maximum(jnp.max(jnp.abs(move)), 1e-300))
-        fine = jnp.all(jnp.isfinite(move)) & jnp.all(jnp.isfinite(r))
-        good = fine & (jnp.max(jnp.abs(r)) < _SCANNED)
-        lost = ~good & (~fine | (s.count >= 7))
-        before = s.index - 1
-        over = lost & s.along.found[before] & (s.along.excess[before] < _FROZEN) & (s.index > 0)
-        left = good | lost
-        slope = jnp.where(good & s.along.found[0], (s.z - s.base) / (second - s.place), s.slope)
-        base, at_base = jnp.where(good, s.z, s.base), jnp.where(good, second, s.place)
-        ahead = base + slope * (place(s.index + 1) - at_base)
-        z = jnp.where(left, ahead, s.z + move)
-        here = here._replace(found=good)
-        along = jax.tree.map(lambda all, one: jnp.where(left, all.at[s.index].set(one), all), s.along, here)
-        index = jnp.where(over, places.size, s.index + left)
-        return _Scan(index, jnp.where(left, 0, s.count + 1), z, base, at_base, slope, along)
-
-    none = jnp.zeros(places.size)
-    empty = Along(jnp.zeros((places.size, problem.size)), none, none, jnp.zeros(places.size, bool))
-    index = jnp.where(ready, 0, places.size)
-    begin = _Scan(
-        index, jnp.zeros_like(index), start, start, jnp.asarray(_BOUND), jnp.zeros_like(start), empty
+    # at the bound nothing depends on the second coordinate
+    found = walk(
+        at,
+        start,
+        places[0],
+        places,
+        tol=_SCANNED,
+        cap=_CAP,
+        over=lambda seen: seen[0] < _FROZEN,
+        skip=~ready,
     )
-    found = lax.while_loop(lambda s: s.index < places.size, turn, lax.stop_gradient(begin)).along
-    return lax.stop_gradient(found)
+    x = jax.vmap(lambda z, second: jnp.insert(z, 1, second))(found.x, places)
+    return Along(x, *found.seen, found.found)
 
 
 def dense(problem: Any, n: int, skip: Array | bool = False) -> Dense:
@@ -162,7 +133,7 @@ def dense(problem: Any, n: int, skip: Array | bool = False) -> Dense:
     )
     none = ~found & frozen & (vertex(highest, top) < -0.02 * (32 / n) ** 2)
     starts = jnp.where(found, pair, x[top])
-    return Dense(tuple(starts), none & (problem.by == "S"), found & (gain(best + 1, steps.size) > 0.0))
+    return Dense(tuple(starts), found, none & (problem.by == "S"), found & (gain(best + 1, steps.size) > 0.0))
 
 
 def _outweighs(problem: Any, this: Array, that: Array, both: Array, otherwise: Array, n: int) -> Array:
@@ -171,9 +142,11 @@ def _outweighs(problem: Any, this: Array, that: Array, both: Array, otherwise: A
     otherwise: where they are no two, or one is not found.
     """
 
+    half = problem.nodes // 2
+
     def settled(x: Array) -> tuple[Array, Array]:
         root = newton(lambda z: problem.state(z, n).residual, x[None], tol=1e-5, max_steps=12, limit=FAR)
-        return problem.phi(problem.state(root.x, problem.nodes), problem.nodes), root.converged
+        return problem.phi(problem.state(root.x, half), half), root.converged
 
     def compare(_: int, otherwise: Array) -> Array:
         (here, found), (there, known) = settled(this), settled(that)
