@@ -92,3 +92,23 @@ def test_what_is_not_known_is_said():
         rx.LocalEntropy(d=0.1, branch="core")
     with pytest.raises(ValueError, match="d, q1"):
         rx.LocalEntropy()
+
+
+@pytest.mark.parametrize(
+    "model, d, y, ensemble",
+    [
+        (rx.BinaryPerceptron(alpha=0.5), 0.0034, 11.0, "replicas"),
+        pytest.param(rx.BinaryPerceptron(alpha=0.6), 0.0104, 73.0, "replicas", marks=pytest.mark.slow),
+        pytest.param(rx.BinaryPerceptron(alpha=0.6), 0.0104, 73.0, "reference", marks=pytest.mark.slow),
+        pytest.param(rx.SphericalPerceptron(alpha=1.0), 0.0034, 11.0, "replicas", marks=pytest.mark.slow),
+    ],
+)
+def test_derivatives_are_as_accurate_as_phi(model, d, y, ensemble):
+    """S_E = -y^2 d phi/dy and slope = d phi/dd against differences of phi: many replicas or small distances multiply its error."""
+    step = 2e-3 * np.array([0, -2, -1, 1, 2])
+    number, distance = np.append(y * (1 + step), np.full(5, y)), np.append(np.full(5, d), d * (1 + step))
+    found = rx.solve(model, rx.LocalEntropy(d=distance, y=number, ensemble=ensemble))
+    phi = np.asarray(found.phi).reshape(2, 5)
+    by_y, by_d = phi[:, 1:] @ np.array([1, -8, 8, -1]) / 12 / 2e-3
+    np.testing.assert_allclose(found.S_E[0], -y * by_y, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.slope[0], by_d / d, rtol=1e-9, atol=1e-9)

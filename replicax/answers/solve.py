@@ -311,7 +311,8 @@ def find_root(
     refinement: int = 1,
     prepared: tuple[tuple[Array, ...], Array] | None = None,
 ) -> Root:
-    """The root of the problem's map: coarse nodes first, then the full rule; `given` is tried before the cold starts.
+    """The root of the problem's map: coarse nodes first, then the full rule, a last step with twice its nodes (`polished`); `given` is
+    tried before the cold starts.
 
     prepared: `problem.prepare` of the full rule, if it is known already.
     """
@@ -335,6 +336,12 @@ def find_root(
         again = jnp.where(root.converged, 2, jnp.where(hopeless, 0, 1))
         steps = jnp.where(root.converged, 40, 12)
         final = newton(lambda x: residual(x, fine), last, tol=problem.tolerance, tries=again, max_steps=steps)
+        if problem.polished:
+            tries = jnp.where(final.converged, 1, 0)
+            better = newton(
+                lambda x: residual(x, 2 * fine), final.x[None], tol=_COARSE, tries=tries, max_steps=2
+            )
+            final = final._replace(x=jnp.where(better.converged, better.x, final.x))
         return final._replace(steps=root.steps + final.steps)
 
     return implicit_root(lambda x: residual(x, fine), solver, starts[0])
@@ -419,7 +426,7 @@ def _answer(problem: Problem, given: Array | None, refinement: int):
 def _assess(problem: Problem, root: Root, refinement: int, absent: Array):
     """Columns, order parameters, trust and coordinates of a root."""
     n = problem.nodes * refinement
-    state = problem.state(root.x, n)
+    state = problem.state(root.x, 2 * n if problem.polished else n)
     phi, error = problem.evaluated(state, n)
     columns = dict(phi=phi) | problem.columns(state, phi, n)
     finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (phi, *state.order.values())]))

@@ -55,6 +55,8 @@ class Searched(eqx.Module):
     doubtful: ClassVar[int] = 1
     #: the largest residual of a root, in units of max(1, |coordinate|): beyond rounding
     tolerance: ClassVar[float] = 1e-12
+    #: what is read off the root itself, not by a stationary functional, is wanted as accurate as phi: a last step with twice the nodes
+    polished: ClassVar[bool] = False
 
     def absent(self, n: int) -> Array:
         """True where the map is known to have no root."""

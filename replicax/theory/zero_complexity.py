@@ -42,6 +42,7 @@ class AtZeroComplexity(Followed):
     #: S_E is a small difference: more than its family needs
     accuracy: ClassVar[float] = 1e-9
     retried: ClassVar[bool] = False
+    polished: ClassVar[bool] = True
     #: S_E < 0 wherever the family is stable
     beyond: ClassVar[str | None] = "no solution"
 
