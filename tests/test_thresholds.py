@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import norm
 
 import replicax as rx
+from replicax.answers import thresholds
 
 KAPPAS = np.linspace(-3, 3, 61)
 
@@ -224,3 +225,29 @@ def test_a_threshold_that_does_not_exist_is_flagged(model, name):
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         call()
+
+
+class Coarse(thresholds.Augmented):
+    nodes, coarser = 14, 1
+
+
+def test_the_error_of_a_threshold_is_what_finer_rules_change():
+    definition = thresholds.definition_of(rx.BinaryPerceptron, "capacity")
+    rough = thresholds.System("alpha", lambda model, options: Coarse(model, options, definition))
+    kernel = jax.jit(lambda kappa: thresholds._Kernel("capacity", rough, ())((_at(kappa), {}), None, 1))
+    for kappa in (-0.7, 0.0, 0.9):
+        found, exact = kernel(kappa), rx.threshold(_at(kappa), "capacity")
+        off = abs(float(found.value - exact.value))
+        assert exact.quadrature_error < 1e-12 < off < found.quadrature_error < 1e-2
+    assert "quadrature_error" in exact.table()
+
+
+def _at(kappa):
+    return rx.BinaryPerceptron(kappa=kappa)
+
+
+def test_the_error_of_a_threshold_without_a_system():
+    found = rx.threshold(rx.SymmetricPerceptron(kappa=np.array([0.5, 1.0])), "capacity")
+    p = norm.cdf([0.5, 1.0]) - norm.cdf([-0.5, -1.0])
+    np.testing.assert_allclose(found.value, -np.log(2) / np.log(p), rtol=1e-14)
+    assert np.all(found.quadrature_error < 1e-13)

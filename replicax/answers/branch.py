@@ -135,7 +135,7 @@ def _problem(parameters: tuple[Any, Ansatz], p: Any, *, vary: str, index: int) -
 def _map(vary: str, index: int) -> Callable:
     def residual(u, p, parameters):
         problem = _problem(parameters, p, vary=vary, index=index)
-        state = problem.state(u, problem.nodes)
+        state = problem.state(u, problem.final(problem.nodes))
         return jnp.where(problem.inside(state, EDGE), state.residual, jnp.nan)
 
     return residual

@@ -195,7 +195,7 @@ def _known(index: int, tolerance: float) -> Any:
         model, ansatz = parameters
         problem, x = ansatz.problems(model)[index], coordinates[index]
         n = problem.nodes * refinement
-        r = problem.state(x, n).residual
+        r = problem.state(x, problem.final(n)).residual
         size = jnp.max(jnp.abs(r)) / jnp.maximum(1.0, jnp.max(jnp.abs(x)))
         root = Root(x, size, jnp.zeros(()), size <= tolerance)
         columns, order, trust, x = _assess(problem, root, refinement, problem.absent(n))
@@ -339,9 +339,13 @@ def find_root(
         if problem.polished:
             tries = jnp.where(final.converged, 1, 0)
             better = newton(
-                lambda x: residual(x, 2 * fine), final.x[None], tol=_COARSE, tries=tries, max_steps=2
+                lambda x: residual(x, problem.final(fine)),
+                final.x[None],
+                tol=_COARSE,
+                tries=tries,
+                max_steps=2,
             )
-            final = final._replace(x=jnp.where(better.converged, better.x, final.x))
+            final = final._replace(x=better.x, converged=better.converged)
         return final._replace(steps=root.steps + final.steps)
 
     return implicit_root(lambda x: residual(x, fine), solver, starts[0])
@@ -426,7 +430,7 @@ def _answer(problem: Problem, given: Array | None, refinement: int):
 def _assess(problem: Problem, root: Root, refinement: int, absent: Array):
     """Columns, order parameters, trust and coordinates of a root."""
     n = problem.nodes * refinement
-    state = problem.state(root.x, 2 * n if problem.polished else n)
+    state = problem.state(root.x, problem.final(n))
     phi, error = problem.evaluated(state, n)
     columns = dict(phi=phi) | problem.columns(state, phi, n)
     finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (phi, *state.order.values())]))

@@ -20,6 +20,7 @@ from jax import Array
 
 from replicax.answers.solve import BLOCKS, batched, find_root, require_float64
 from replicax.answers.status import CODE, status_text
+from replicax.numerics.roots import solve_linear, value_and_jacobian
 from replicax.theory.ansatz import RS
 from replicax.theory.free_entropy import Problem, Searched, State
 from replicax.theory.models import check_parameter
@@ -27,10 +28,18 @@ from replicax.vocabulary.limits import INFINITE, number
 
 _FAR_PARAMETER = 12.0
 _FAR_COORDINATE = 35.0
+#: nodes of what is known without a system
+_NODES = 128
+_ROUNDING = 4e-15
+#: a less accurate value (relative to 1 + |value|) is looked for again with finer rules
+_ACCURACY = 1e-8
 
 
 class Threshold(eqx.Module):
-    """The answer to `threshold`: `value` of the parameter, further columns as attributes, and how far to trust it."""
+    """The answer to `threshold`: `value` of the parameter, further columns as attributes, and how far to trust it.
+
+    quadrature_error: change of the value under refinement of every rule (jamming: with that of its limit, the column `error`), and rounding.
+    """
 
     model: Any
     name: str = eqx.field(static=True)
@@ -40,6 +49,7 @@ class Threshold(eqx.Module):
     code: Array
     converged: Array
     residual: Array
+    quadrature_error: Array
     #: of what was found, where more than columns can be read from it (jamming)
     coordinates: Array | None = None
 
@@ -81,7 +91,8 @@ class Threshold(eqx.Module):
 
     def table(self) -> dict[str, Any]:
         trust = dict(converged=self.converged, status=self.status)
-        return {"value": self.value, **trust, **self.columns, "residual": self.residual}
+        error = dict(residual=self.residual, quadrature_error=self.quadrature_error)
+        return {"value": self.value, **trust, **self.columns, **error}
 
     def __repr__(self) -> str:
         if isinstance(self.value, jax.core.Tracer):
@@ -128,7 +139,8 @@ class Explicit(NamedTuple):
     """A threshold in closed form, or with a search of its own: find(model, options, n) -> (value, columns, residual, converged), then
     `coordinates` if more is to be read from what was found.
 
-    largest_block: points in one compiled batch (1: a search that takes its own branches); failure: the status where nothing is found.
+    largest_block: points in one compiled batch (1: a search that takes its own branches); failure: the status where nothing is found; error:
+    the column that says how accurate the value is (default: it is found again with half as many nodes).
     """
 
     parameter: str
@@ -138,6 +150,7 @@ class Explicit(NamedTuple):
     options: Mapping[str, Mapping[str, Any]] = {}
     largest_block: int = BLOCKS[-1]
     failure: str = "no solution"
+    error: str | None = None
 
 
 class System(NamedTuple):
@@ -230,8 +243,16 @@ def threshold(model: Any, name: str, **options: Any) -> Threshold:
         )
     kernel = _Kernel(name, definition, words)
     largest = definition.largest_block if isinstance(definition, Explicit) else BLOCKS[-1]
-    lost = lambda t: t.code == CODE["not converged"]
-    return batched(kernel, (model, numbers), None, refine=lost, largest=largest)
+    refine = _lost if getattr(definition, "error", None) else lambda t: _lost(t) | _inaccurate(t)
+    return batched(kernel, (model, numbers), None, refine=refine, largest=largest)
+
+
+def _lost(answer: Threshold) -> Array:
+    return answer.code == CODE["not converged"]
+
+
+def _inaccurate(answer: Threshold) -> Array:
+    return answer.converged & ~(answer.quadrature_error <= _ACCURACY * (1.0 + jnp.abs(answer.value)))
 
 
 def _checked(
@@ -276,17 +297,18 @@ class _Kernel(NamedTuple):
         model, numbers = parameters
         options = {**dict(self.words), **numbers}
         if isinstance(self.definition, Explicit):
-            value, columns, residual, converged, *more = self.definition.find(
-                model, options, 128 * refinement
-            )
+            n, name = _NODES * refinement, self.definition.error
+            value, columns, residual, converged, *more = self.definition.find(model, options, n)
+            rough = value if name else self.definition.find(model, options, n // 2)[0]
+            error = columns[name] if name else jnp.abs(value - rough) + _ROUNDING * jnp.abs(value)
             failure = CODE[self.definition.failure]
             code = jnp.where(converged, self.definition.status(model, value), failure)
-            return self._answer(model, value, columns, code, converged, residual, *more)
+            return self._answer(model, value, columns, code, converged, residual, error, *more)
         system = self.definition.system(model, options)
         n = system.nodes * refinement
         absent, starts = jax.lax.stop_gradient(system.absent(n)), system.starts()
         root = find_root(system, None, refinement, (starts, absent))
-        value, columns = system.value(root.x), system.columns(root.x, n)
+        value, columns = system.value(root.x), system.columns(root.x, system.final(n))
         finite = jnp.all(jnp.stack([jnp.isfinite(v) for v in (value, *columns.values())]))
         converged = root.converged & finite & system.inside(root.x, n) & ~absent
         # an overlap that runs to 1, or a parameter to the end of its range, says that the condition is met nowhere
@@ -294,13 +316,17 @@ class _Kernel(NamedTuple):
         lost = absent | (away > _FAR_PARAMETER) | jnp.any(root.x[:-1] > _FAR_COORDINATE)
         lost = jnp.where(lost, CODE["no solution"], CODE["not converged"])
         code = jnp.where(converged, system.code(root.x, n), lost)
-        return self._answer(model, value, columns, code, converged, root.residual)
+        # the root of n nodes, from that of 2 n
+        x = jax.lax.stop_gradient(root.x)
+        r, jacobian = value_and_jacobian(lambda x: system.state(x, n).residual, x)
+        error = jnp.abs(system.value(x - solve_linear(jacobian, r)) - value) + _ROUNDING * jnp.abs(value)
+        return self._answer(model, value, columns, code, converged, root.residual, error)
 
-    def _answer(self, model, value, columns, code, converged, residual, coordinates=None) -> Threshold:
+    def _answer(self, model, value, columns, code, converged, residual, error, coordinates=None) -> Threshold:
         keep = lambda x: jnp.where(converged, x, jnp.nan)
-        columns, residual = jax.tree.map(keep, columns), jax.lax.stop_gradient(residual)
+        trust = code, converged, *jax.lax.stop_gradient((residual, keep(error)))
         which = (self.name, self.definition.parameter)
-        return Threshold(model, *which, keep(value), columns, code, converged, residual, coordinates)
+        return Threshold(model, *which, keep(value), jax.tree.map(keep, columns), *trust, coordinates)
 
 
 _THRESHOLDS: dict[str, dict[type, AnyDefinition]] = {}

@@ -55,8 +55,12 @@ class Searched(eqx.Module):
     doubtful: ClassVar[int] = 1
     #: the largest residual of a root, in units of max(1, |coordinate|): beyond rounding
     tolerance: ClassVar[float] = 1e-12
-    #: what is read off the root itself, not by a stationary functional, is wanted as accurate as phi: a last step with twice the nodes
-    polished: ClassVar[bool] = False
+    #: the root itself is wanted, not a functional that is stationary there: a last step with twice the nodes
+    polished: ClassVar[bool] = True
+
+    def final(self, n: int) -> int:
+        """The nodes a bend of the map that the answer solves, of n with which it is looked for."""
+        return 2 * n if self.polished else n
 
     def absent(self, n: int) -> Array:
         """True where the map is known to have no root."""
@@ -76,6 +80,8 @@ class Problem(Searched):
     beyond: ClassVar[str | None] = None
     #: where no root is found it is looked for again with finer rules
     retried: ClassVar[bool] = True
+    #: True where columns are read off the root; phi is stationary
+    polished: ClassVar[bool] = False
 
     @property
     def counts(self) -> bool:

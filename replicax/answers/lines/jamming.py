@@ -161,6 +161,7 @@ define(
             ),
         ),
         largest_block=1,
+        error="error",
         failure="not converged",
     ),
 )
