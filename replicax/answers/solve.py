@@ -345,7 +345,7 @@ def find_root(
                 tries=tries,
                 max_steps=2,
             )
-            final = final._replace(x=better.x, converged=better.converged)
+            final = final._replace(x=better.x, converged=better.converged, moved=better.x - final.x)
         return final._replace(steps=root.steps + final.steps)
 
     return implicit_root(lambda x: residual(x, fine), solver, starts[0])

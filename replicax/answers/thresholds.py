@@ -20,7 +20,6 @@ from jax import Array
 
 from replicax.answers.solve import BLOCKS, batched, find_root, require_float64
 from replicax.answers.status import CODE, status_text
-from replicax.numerics.roots import solve_linear, value_and_jacobian
 from replicax.theory.ansatz import RS
 from replicax.theory.free_entropy import Problem, Searched, State
 from replicax.theory.models import check_parameter
@@ -316,10 +315,7 @@ class _Kernel(NamedTuple):
         lost = absent | (away > _FAR_PARAMETER) | jnp.any(root.x[:-1] > _FAR_COORDINATE)
         lost = jnp.where(lost, CODE["no solution"], CODE["not converged"])
         code = jnp.where(converged, system.code(root.x, n), lost)
-        # the root of n nodes, from that of 2 n
-        x = jax.lax.stop_gradient(root.x)
-        r, jacobian = value_and_jacobian(lambda x: system.state(x, n).residual, x)
-        error = jnp.abs(system.value(x - solve_linear(jacobian, r)) - value) + _ROUNDING * jnp.abs(value)
+        error = jnp.abs(system.value(root.x - root.moved) - value) + _ROUNDING * jnp.abs(value)
         return self._answer(model, value, columns, code, converged, root.residual, error)
 
     def _answer(self, model, value, columns, code, converged, residual, error, coordinates=None) -> Threshold:

@@ -18,12 +18,15 @@ Residual = Callable[[Array], Array]
 
 
 class Root(NamedTuple):
-    """A root x (n,), the largest undamped residual there (scaled by max(1, |x|)), Newton steps (a float) and success."""
+    """A root x (n,), the largest undamped residual there (scaled by max(1, |x|)), Newton steps (a float) and success; moved: what a last step
+    with a finer rule has changed of x, if there was one.
+    """
 
     x: Array
     residual: Array
     steps: Array
     converged: Array
+    moved: Array | None = None
 
 
 def solve_linear(matrix: Array, rhs: Array) -> Array:
@@ -186,14 +189,15 @@ def implicit_root(residual: Residual, solver: Callable[[Array], Root], x0: Array
 
     def solve(_: Residual, x: Array):
         root = solver(x)
-        return root.x, (root.residual, root.steps, root.converged.astype(float))
+        return root.x, (root.residual, root.steps, root.converged.astype(float), root.moved)
 
     def tangent_solve(linear: Residual, y: Array) -> Array:
         return solve_linear(jax.jacfwd(linear)(jnp.zeros_like(y)), y)
 
     if x0.shape[0] == 0:
         return _nothing_to_solve(x0)
-    x, (size, steps, done) = lax.custom_root(
+    x, (size, steps, done, moved) = lax.custom_root(
         residual, lax.stop_gradient(x0), solve, tangent_solve, has_aux=True
     )
-    return Root(x, lax.stop_gradient(size), lax.stop_gradient(steps), done > 0.5)
+    size, steps, moved = lax.stop_gradient((size, steps, moved))
+    return Root(x, size, steps, done > 0.5, moved)
