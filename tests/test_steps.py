@@ -148,3 +148,15 @@ def test_what_steps_do_not_cover_is_refused():
         rx.solve(rx.SphericalPerceptron(alpha=1.0, beta=2.0), rx.KRSB(k=1))
     with pytest.raises(ValueError, match="labels"):
         rx.solve(rx.SphericalPerceptron(alpha=1.0, labels="teacher"), rx.OneRSB())
+
+
+@pytest.mark.slow
+def test_beyond_jamming_one_step_is_a_ground_state():
+    """kappa = -3.19: beyond alpha_J^(1) the symmetric solution, stable up to twice as many patterns, was returned as one of no errors."""
+    kappa = -3.1897
+    jammed = float(rx.threshold(rx.SphericalPerceptron(kappa=kappa), "jamming", k=1).value)
+    found = rx.solve(
+        rx.SphericalPerceptron(alpha=jammed * np.array([0.99, 1.01, 1.4]), kappa=kappa), rx.KRSB(k=1)
+    )
+    assert np.all(found.converged)
+    assert found.energy[0] == 0.0 and np.all(np.diff(found.energy) > 0)

@@ -315,6 +315,7 @@ class _Kernel(NamedTuple):
         lost = absent | (away > _FAR_PARAMETER) | jnp.any(root.x[:-1] > _FAR_COORDINATE)
         lost = jnp.where(lost, CODE["no solution"], CODE["not converged"])
         code = jnp.where(converged, system.code(root.x, n), lost)
+        assert root.moved is not None, "systems are polished"
         error = jnp.abs(system.value(root.x - root.moved) - value) + _ROUNDING * jnp.abs(value)
         return self._answer(model, value, columns, code, converged, root.residual, error)
 

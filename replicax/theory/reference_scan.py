@@ -91,7 +91,8 @@ def along(problem: Any, n: int, skip: Array | bool = False) -> Along:
         skip=~ready,
     )
     x = jax.vmap(lambda z, second: jnp.insert(z, 1, second))(found.x, places)
-    return Along(x, *found.seen, found.found)
+    excess, complement = found.seen
+    return Along(x, excess, complement, found.found)
 
 
 def dense(problem: Any, n: int, skip: Array | bool = False) -> Dense:
