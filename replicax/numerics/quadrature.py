@@ -9,7 +9,8 @@ parabola over a width w = sqrt((1-q)/q) around z* = kappa/sqrt(q).  Gauss-Hermit
 where the bends are and how wide:
 
 - one bend:  z = z* + w sinh(u), trapezoid in u (spectral: all scales between w and 1 get the same number of nodes);
-- several bends:  panels of Gauss-Legendre in the stretched coordinate u of the nearest bend.
+- two bends:  u = asinh((z - z1)/w1) + asinh((z - z2)/w2), solved for z in closed form, trapezoid in u;
+- several bends, or jumps:  panels of Gauss-Legendre in the stretched coordinate u of the nearest bend.
 
 Bends, widths and ranges are constants in derivatives (``stop_gradient``): the nodes move with the parameters, the integral
 does not.  Everything has a trailing node axis and works under jit and vmap.
@@ -62,7 +63,7 @@ def gaussian_rule(
 ) -> Rule:
     """The rule for an integrand that bends at `bends` over `widths` (arrays of one shape S): nodes of shape S + (nodes,).
 
-    `n` nodes a bend (none: one bend at 0 of width 1).  `even`: the integrand is even in z (then the bends must lie in mirrored
+    `n` nodes for one bend or two, n a bend for more (none: one bend at 0 of width 1).  `even`: the integrand is even in z (then the bends must lie in mirrored
     pairs; a single one stands for its pair): the same accuracy from half the nodes, on z > 0.  `moving`: the bends are jumps;
     panels end there and move with them, and the derivative of the integral is that of the moving panels (Leibniz).
     """
@@ -79,6 +80,8 @@ def gaussian_rule(
         w = [jnp.minimum(x, 1.0) for x in w]
         b, w = [*b, jnp.asarray(_BULK)], [*w, jnp.asarray(_WIDEST)]
     elif not even:
+        if len(b) == 2:
+            return _two_bends(b, w, lo, hi, max(n, 2 * _ORDER))
         w = _narrowest(b, w)
     return _panels(b, w, jnp.zeros_like(hi) if even else lo, hi, n, even)
 
@@ -108,6 +111,24 @@ def _mirrored(bend, width, hi, n) -> Rule:
     nodes = jnp.sinh(u) * jnp.sqrt(w**2 + (b / jnp.cosh(u)) ** 2)
     slope = 1.0 / jnp.sqrt(w**2 + (nodes - b) ** 2) + 1.0 / jnp.sqrt(w**2 + (nodes + b) ** 2)
     return Rule(nodes, 2.0 * du / slope)
+
+
+def _two_bends(bends, widths, lo, hi, n) -> Rule:
+    """sinh u = a sqrt(1 + b^2) + b sqrt(1 + a^2), a and b the distances from the bends in their widths, gives a^2 + b^2 + 2 a b cosh u =
+    sinh^2 u, which is quadratic in z.
+    """
+    (b1, w1), (b2, w2) = (_within(b, w, lo, hi, 0.25) for b, w in zip(bends, widths))
+    at = lambda z: jnp.arcsinh((z - b1) / w1) + jnp.arcsinh((z - b2) / w2)
+    u0 = at(lo)
+    du = (at(hi) - u0) / (n - 1)
+    u = u0[..., None] + du[..., None] * _along(np.arange(n), du)
+    b1, w1, b2, w2 = (jnp.asarray(x)[..., None] for x in (b1, w1, b2, w2))
+    grow = w1 * w2 * jnp.cosh(u)
+    size = w1**2 + w2**2 + 2.0 * grow
+    middle = (b1 * (w2**2 + grow) + b2 * (w1**2 + grow)) / size
+    nodes = middle + w1 * w2 * jnp.sinh(u) * jnp.sqrt(size + (b1 - b2) ** 2) / size
+    slope = 1.0 / jnp.sqrt(w1**2 + (nodes - b1) ** 2) + 1.0 / jnp.sqrt(w2**2 + (nodes - b2) ** 2)
+    return Rule(nodes, du[..., None] / slope)
 
 
 def _along(x: np.ndarray, like: Array) -> Array:

@@ -33,16 +33,16 @@ _NO_SPREAD = 1e-13
 _LITTLE = 1e-4
 #: y = inf: added to what the patterns ask of the reference before logarithms are taken: it may feel none of them
 _NOTHING = 1e-13
-#: a reference that is nearly one with the barycentre of the W around it turns at its margin over less than this part of the peak
-_SHARP = 0.25
 #: in units of what is undecided, where a reference is no longer in doubt
 _DECIDED = 8.0
 #: coordinates of a pull that is hardly felt
 _WEAK = (-4.0, -4.0)
 #: fewer replicas than this are reached from so many
 _FEW = 0.5
+#: residual of the coarse map to which the first start is followed
+_CLOSE = 1e-5
 #: three nested integrals with so many times the square root of n nodes each
-_THIN = 6.0
+_THIN = (6.0, 5.0, 8.5)
 #: where the Gaussian of the second one ends (4e-14 outside)
 _REACH = 7.5
 
@@ -79,24 +79,44 @@ class Constrained(Followed, AnyReference):
     oriented: ClassVar[bool] = False
     more: ClassVar[tuple[float, ...]] = (-1.5, -1.0)
 
+    def finer(self, n: int) -> int:
+        return 3 * n // 2
+
     def starts(self) -> tuple[Array, ...]:
-        """Around any reference at first, which then begins to feel the patterns; from `DisplacedSolution`, for many replicas around references
-        far away; then as around any reference.  Few replicas: from a moderate number of them.
+        return self.prepare(self.nodes)[0]
+
+    def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
+        """Around any reference at first, which then begins to feel the patterns; where that fails from `DisplacedSolution`, for many replicas
+        around references far away, then as around any reference.
         """
-        seeds = self._relaxed()
+        blank = jnp.zeros(self.size)
+        first = lax.cond(skip, lambda: blank, lambda: self._close())
+        residual = lambda x: self.state(x, n // self.coarser).residual
+        root = newton(residual, first[None], tol=_CLOSE, limit=FAR, tries=jnp.where(skip, 0, 1))
+
+        def others() -> Array:
+            seeds = self._relaxed()
+            far = () if self.frozen or self.by != "S" else (self._far_away(seeds[0]),)
+            return jnp.stack([*far, *seeds])
+
+        count = len(self.seeds()) + (not self.frozen and self.by == "S")
+        none = lambda: jnp.zeros((count, self.size))
+        rest = lax.cond(root.converged | skip, none, others)
+        start = jnp.where(root.converged, root.x, first)
+        return tuple(lax.stop_gradient(x) for x in (start, *rest)), jnp.zeros((), bool)
+
+    def _close(self) -> Array:
+        """Where references that begin to feel the patterns lead; few replicas: from a moderate number of them."""
         if self.frozen:
-            first = self._felt(seeds)
-        else:
-            y = jnp.maximum(jnp.asarray(self.y, float), _FEW)
-            easy = self.at_y(y)
-            residual = lambda x: easy.state(x, self.nodes // 4).residual
-            few = self.y < y
-            root = newton(residual, easy._felt(seeds)[None], tol=1e-4, limit=FAR, tries=jnp.where(few, 1, 0))
-            less = jnp.log((1.0 + y) / (1.0 + self.y))
-            first = root.x + jnp.stack([0.0 * y, jnp.log(self.y / y), 0.0 * y, 2.0 * less, less])
-            first = jnp.where(few & ~root.converged, seeds[0], first)
-        far = () if self.frozen or self.by != "S" else (self._far_away(seeds[0]),)
-        return (*lax.stop_gradient((first, *far)), *seeds)
+            return self._felt()
+        y = jnp.maximum(jnp.asarray(self.y, float), _FEW)
+        easy = self.at_y(y)
+        residual = lambda x: easy.state(x, self.nodes // 4).residual
+        few = self.y < y
+        root = newton(residual, easy._felt()[None], tol=1e-4, limit=FAR, tries=jnp.where(few, 1, 0))
+        less = jnp.log((1.0 + y) / (1.0 + self.y))
+        first = root.x + jnp.stack([0.0 * y, jnp.log(self.y / y), 0.0 * y, 2.0 * less, less])
+        return jnp.where(few & ~root.converged, self.seeds()[0], first)
 
     def _displaced(self) -> "DisplacedSolution":
         return DisplacedSolution(self.model, (0.0,), self.control, reference=self.reference)
@@ -122,17 +142,14 @@ class Constrained(Followed, AnyReference):
         """The same around any reference."""
         return AnyReference(self.model, self.y, self.control, self.by)
 
-    def _felt(self, seeds: tuple[Array, ...]) -> Array:
+    def _felt(self) -> Array:
         n = self.nodes // 4
         free = self._free()
         residual = lambda x: free.state(x, n).residual
         root = newton(residual, jnp.stack(free.starts()), tol=1e-6, limit=FAR)
         step = lambda _, x: x.at[3:].add(-0.6 * self.state(x, n).residual[3:])
         felt = lax.fori_loop(0, 8, step, jnp.append(root.x, jnp.asarray(_WEAK)))
-        return jnp.where(root.converged & jnp.all(jnp.isfinite(felt)), felt, seeds[0])
-
-    def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
-        return self.starts(), jnp.zeros((), bool)
+        return jnp.where(root.converged & jnp.all(jnp.isfinite(felt)), felt, self.seeds()[0])
 
     @property
     def shares(self) -> bool:
@@ -217,7 +234,7 @@ class Constrained(Followed, AnyReference):
             jnp.sqrt(site["gap"]),
         )
         away = site["c"] * root
-        nodes = int(_THIN * n**0.5)
+        outer, middle, inner = (int(share * n**0.5) for share in _THIN)
         seen = self.model.factor.bends(site["complement"] + site["gap"], 0.0)
         asked = self.reference.factor.bends(site["wide"], 0.0)
         first = gaussian_rule(
@@ -225,53 +242,54 @@ class Constrained(Followed, AnyReference):
                 tuple(b / root for b in seen.positions) + tuple(b / away for b in asked.positions),
                 tuple(w / root for w in seen.widths) + tuple(w / away for w in asked.widths),
             ),
-            nodes,
+            outer,
         )
-        h = root * first.nodes
-        h_planted = site["c"] * h
-        positions = tuple((b - h_planted) / beside for b in asked.positions)
-        widths = tuple(w / beside * jnp.ones_like(h) for w in asked.widths)
-        second = gaussian_rule(*_narrowest(positions, widths), nodes, lower=-_REACH, upper=_REACH)
-        weights = first.weights[:, None] * second.weights
-        h_planted = h_planted[:, None] + beside * second.nodes
-        h = h[:, None] * jnp.ones_like(h_planted)
-        both = _Both(own, planted, y, h, h_planted, site["r"])
-        centre, width = peak(
-            lambda u: tower(both, (), n, (u,)), jnp.zeros_like(h), wide * jnp.ones_like(h), 1.0
-        )
-        along = wide * (jnp.abs(site["r"]) + TINY)
-        wall = self.reference.factor.bends(site["narrow"], 0.0)
-        ends = dict(lower=centre - RANGE, upper=centre + RANGE)
-        two = gaussian_rule(
-            (centre, *(jnp.sign(site["r"]) * (b - h_planted) / along for b in wall.positions)),
-            (width, *(w / along * jnp.ones_like(h) for w in wall.widths)),
-            nodes,
-            **ends,
-        )
-        one = gaussian_rule((centre,), (width,), two.nodes.shape[-1], **ends)
-        sharp = jnp.stack([w / along for w in wall.widths]).min() < _SHARP * width[..., None]
-        third = Rule(*(jnp.where(sharp, a, b) for a, b in zip(two, one)))
-        u = wide * third.nodes
-        near, far = h[..., None] + u, h_planted[..., None] + site["r"] * u
-        one = lambda f, at: jax.jvp(f, (at,), (jnp.ones_like(at),))
-        (value, g), (value_planted, b) = one(own, near), one(planted, far)
-        exponent = y * value + value_planted + third.log_weights
-        top = lax.stop_gradient(jnp.max(exponent, -1))
-        share = jnp.exp(exponent - top[..., None])
-        total = jnp.sum(share, -1)
-        inside = lambda a: jnp.sum(share * a, -1) / total
-        mean = lambda a: jnp.sum(weights * a)
-        b = b / y
-        score, score_planted = inside(g), inside(b)
-        around = g - score[..., None]
-        return Asked(
-            mean(jnp.log(total) + top) / y,
-            mean(score**2),
-            mean(inside(around**2)),
-            cross=mean(score * score_planted),
-            own=mean((score_planted - pull.ratio * score) ** 2),
-            together=y * mean(inside(around * b)),
-        )
+
+        def at(h: Array) -> Asked:
+            """What patterns of this field of the W ask for, averaged over that of the reference beside it."""
+            here = site["c"] * h
+            positions = tuple((b - here) / beside for b in asked.positions)
+            widths = tuple(w / beside * jnp.ones_like(h) for w in asked.widths)
+            second = gaussian_rule(*_narrowest(positions, widths), middle, lower=-_REACH, upper=_REACH)
+            h_planted = here + beside * second.nodes
+            h = h * jnp.ones_like(h_planted)
+            both = _Both(own, planted, y, h, h_planted, site["r"])
+            centre, width = peak(
+                lambda u: tower(both, (), n, (u,)), jnp.zeros_like(h), wide * jnp.ones_like(h), 1.0
+            )
+            along = wide * (jnp.abs(site["r"]) + TINY)
+            wall = self.reference.factor.bends(site["narrow"], 0.0)
+            (turn,), (narrow,) = _narrowest(
+                tuple(jnp.sign(site["r"]) * (b - h_planted) / along for b in wall.positions),
+                tuple(w / along * jnp.ones_like(h) for w in wall.widths),
+            )
+            ends = dict(lower=centre - RANGE, upper=centre + RANGE)
+            third = gaussian_rule((centre, turn), (width, narrow), inner, **ends)
+            u = wide * third.nodes
+            near, far = h[..., None] + u, h_planted[..., None] + site["r"] * u
+            one = lambda f, at: jax.jvp(f, (at,), (jnp.ones_like(at),))
+            (value, g), (value_planted, b) = one(own, near), one(planted, far)
+            exponent = y * value + value_planted + third.log_weights
+            top = lax.stop_gradient(jnp.max(exponent, -1))
+            share = jnp.exp(exponent - top[..., None])
+            total = jnp.sum(share, -1)
+            inside = lambda a: jnp.sum(share * a, -1) / total
+            mean = lambda a: jnp.sum(second.weights * a)
+            b = b / y
+            score, score_planted = inside(g), inside(b)
+            around = g - score[..., None]
+            return Asked(
+                mean(jnp.log(total) + top) / y,
+                mean(score**2),
+                mean(inside(around**2)),
+                cross=mean(score * score_planted),
+                own=mean((score_planted - pull.ratio * score) ** 2),
+                together=y * mean(inside(around * b)),
+            )
+
+        # node by node: what one of them needs stays in the cache
+        every = lax.map(at, root * first.nodes)
+        return jax.tree.map(lambda a: jnp.sum(first.weights * a), every)
 
     def _asked_at_once(self, site: dict[str, Any], pull: Pull, n: int) -> Asked:
         """y = inf: the maximum over v; below a kink in z' the reference would be violated, and pays (gap)^2/(2 narrow)."""

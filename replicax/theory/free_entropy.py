@@ -58,9 +58,13 @@ class Searched(eqx.Module):
     #: the root itself is wanted, not a functional that is stationary there: a last step with twice the nodes
     polished: ClassVar[bool] = True
 
+    def finer(self, n: int) -> int:
+        """The nodes a bend with which rules of n nodes are checked, and columns read off."""
+        return 2 * n
+
     def final(self, n: int) -> int:
         """The nodes a bend of the map that the answer solves, of n with which it is looked for."""
-        return 2 * n if self.polished else n
+        return self.finer(n) if self.polished else n
 
     def absent(self, n: int) -> Array:
         """True where the map is known to have no root."""
@@ -96,8 +100,8 @@ class Problem(Searched):
         return jnp.zeros(())
 
     def evaluated(self, state: State, n: int) -> tuple[Array, Array]:
-        """phi by rules of 2 n nodes, and its error: what their refinement changes, rounding, truncation."""
-        terms, refined = self.terms(state, n), self.terms(state, 2 * n)
+        """phi by `finer` rules, and its error: what their refinement changes, rounding, truncation."""
+        terms, refined = self.terms(state, n), self.terms(state, self.finer(n))
         phi = sum(refined, jnp.zeros(()))
         rounding = 4e-15 * sum((jnp.abs(t) for t in refined), jnp.zeros(()))
         return phi, jnp.abs(phi - sum(terms, jnp.zeros(()))) + rounding + self.truncation(state, n)

@@ -306,7 +306,7 @@ class AnyReference(Problem):
             columns = dict(S_I=entropy, S_E=self._fluctuation(state), y=jnp.full_like(phi, jnp.inf))
         else:
             y = jnp.asarray(self.y, float)
-            by_y = self.partial(lambda p: p.y, state, 2 * n)
+            by_y = self.partial(lambda p: p.y, state, self.finer(n))
             columns = dict(S_I=phi + y * by_y, S_E=-y * y * by_y, y=y)
         slope, gamma = self.slope(self, state.parts["x"], state, n), -2.0 * self._pushed(state)
         columns |= dict(entropy=columns["S_I"], energy=energy, slope=slope, gamma=gamma)

@@ -135,7 +135,7 @@ class Replicas(Bipartite):
             slope, gamma = 0.5 * (alpha * asked[1] - site.conjugates[1]), jnp.zeros(())
         else:
             y = jnp.asarray(self.ms[1], float)
-            by_y = self.partial(lambda p: p.ms[1], state, 2 * n)
+            by_y = self.partial(lambda p: p.ms[1], state, self.finer(n))
             columns = dict(S_I=phi + y * by_y, S_E=-y * y * by_y, y=y)
             gamma = 2.0 * (sum(site.conjugates) - alpha * sum(asked))
             slope = -0.25 * (y - 1.0) * gamma
