@@ -92,3 +92,47 @@ def test_the_margin_of_a_reference_needs_one():
         rx.LocalEntropy(d=0.1, kappa_ref=0.1)
     with pytest.raises(ValueError, match="beta = 2"):
         rx.solve(rx.BinaryPerceptron(alpha=0.5, beta=2.0), around(d=0.1))
+
+
+TAUGHT = {
+    "binary": (rx.BinaryPerceptron(alpha=0.8, labels="teacher"), 0.12),
+    "sphere": (rx.SphericalPerceptron(alpha=1.2, labels="teacher"), 0.15),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", TAUGHT)
+def test_a_teacher(weights):
+    """y = 1 is a pair of students (ensemble replicas, y = 2); S_I and the slope are derivatives; without a margin to keep the reference is any."""
+    model, d = TAUGHT[weights]
+    y = 3.0 + np.array([0.0, -1e-3, 1e-3])
+    here, pair = rx.solve(model, around(d=d, y=y)), rx.solve(model, around(d=d, y=1.0))
+    two = rx.solve(model, rx.LocalEntropy(d=d, y=2.0))
+    assert abs(pair.phi - 2 * two.phi) < 1e-12
+    np.testing.assert_allclose([pair.order.R, pair.order.R_ref], [two.order.R] * 2, atol=1e-9)
+    assert abs(pair.eps - two.eps) < 1e-9
+    assert abs((y[2] * here.phi[2] - y[1] * here.phi[1]) / 2e-3 - here.S_I[0]) < 1e-8
+    beside = rx.solve(model, around(d=d + np.array([-1e-4, 1e-4]), y=3.0))
+    assert abs(np.diff(beside.phi)[0] / 2e-4 - here.slope[0]) < 1e-6
+    loose = rx.solve(model, around(d=d, y=3.0, kappa_ref=-8.0))
+    any_ = rx.solve(model, rx.LocalEntropy(ensemble="reference", d=d, y=3.0))
+    np.testing.assert_allclose([loose.phi, loose.S_I, loose.eps], [any_.phi, any_.S_I, any_.eps], atol=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", TAUGHT)
+def test_many_replicas_with_a_teacher(weights):
+    """y = inf: close by below the curve of any reference; far away phi_RS, where the teacher, one more typical solution (Nishimori), has
+    the overlap with the reference that the replicas have, and all references exist at the overlap of typical solutions.
+    """
+    model, d = TAUGHT[weights]
+    typical = rx.solve(model)
+    far = 0.5 * (1.0 - np.array([1.0 - 1e-7, 0.8]) * float(typical.order.R))
+    limit = rx.solve(model, around(d=np.array([d, *far])))
+    free = rx.solve(model, rx.LocalEntropy(ensemble="reference", d=d))
+    assert np.all(limit.converged) and 0 < free.phi - limit.phi[0] < 1e-3
+    np.testing.assert_allclose(limit.phi[1:], typical.phi, atol=1e-12)
+    np.testing.assert_allclose(limit.order.R_ref[1:], limit.order.S[1:], atol=1e-9)
+    assert abs(limit.S_E[1] - typical.phi) < 1e-6 and limit.S_E[2] < limit.S_E[1]
+    many = rx.solve(model, around(d=d, y=np.array([500.0, 2000.0])))
+    assert abs(many.phi[1] - limit.phi[0]) < 0.5 * abs(many.phi[0] - limit.phi[0]) < 1e-2

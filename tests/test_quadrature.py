@@ -217,7 +217,14 @@ def test_two_bends_need_both():
 
 @pytest.mark.parametrize(
     "apart, peak, wall",
-    [(0.5, 0.9, 0.1), (2.0, 0.7, 0.1), (1.0, 0.3, 0.05), (1.0, 0.3, 0.01), (-0.5, 0.3, 0.05), (1.5, 0.2, 0.5)],
+    [
+        (0.5, 0.9, 0.1),
+        (2.0, 0.7, 0.1),
+        (1.0, 0.3, 0.05),
+        (1.0, 0.3, 0.01),
+        (-0.5, 0.3, 0.05),
+        (1.5, 0.2, 0.5),
+    ],
 )
 def test_a_peak_beside_a_wall(apart, peak, wall):
     """A Gaussian cut off by H: ten digits with 96 nodes for both."""

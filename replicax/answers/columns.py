@@ -26,6 +26,8 @@ COLUMNS = {
     "q_hat": Column("conjugate of q"),
     "R": Column("overlap with the teacher"),
     "R_hat": Column("conjugate of R"),
+    "R_ref": Column("overlap of the reference with the teacher"),
+    "R_ref_hat": Column("conjugate of R_ref"),
     "q0": Column("overlap between different clusters (frozen: of typical configurations)"),
     "q1": Column("overlap inside a cluster, or of the replicas"),
     "q0_hat": Column("conjugate of q0"),

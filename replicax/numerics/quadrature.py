@@ -63,9 +63,9 @@ def gaussian_rule(
 ) -> Rule:
     """The rule for an integrand that bends at `bends` over `widths` (arrays of one shape S): nodes of shape S + (nodes,).
 
-    `n` nodes for one bend or two, n a bend for more (none: one bend at 0 of width 1).  `even`: the integrand is even in z (then the bends must lie in mirrored
-    pairs; a single one stands for its pair): the same accuracy from half the nodes, on z > 0.  `moving`: the bends are jumps;
-    panels end there and move with them, and the derivative of the integral is that of the moving panels (Leibniz).
+    `n` nodes for one bend or two, n a bend for more (none: one bend at 0 of width 1).  `even`: the integrand is even in z (then the bends
+    must lie in mirrored pairs; a single one stands for its pair): the same accuracy from half the nodes, on z > 0.  `moving`: the bends are
+    jumps; panels end there and move with them, and the derivative of the integral is that of the moving panels (Leibniz).
     """
     if not bends:
         bends, widths = (0.0,), (1.0,)

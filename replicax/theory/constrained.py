@@ -9,9 +9,12 @@ Q^ = alpha E<b>^2, s^ = alpha E<g><b>, and S^ - s^ is the field that gives the c
 and Q^ ~ y^2, s^ ~ y; a violated reference costs y (gap)^2/2 (1 - Q - r^2).  There S_E = -inf (every violated reference loses log(y)/2), and the
 patterns may pull at the reference so little (spread, ratio -> 0) that phi is that of any reference.  At distances where references see
 typical solutions S^ - s^ = c/y instead, phi = phi_RS and S_E is finite (`DisplacedSolution`).
+A teacher has overlap R~ with the references: a field R~^ on W~, - R~ R~^ in Phi, and the field of the teacher in a pattern is, given the others,
+
+    R z/sqrt(q0) + (R~ - c R/sqrt(q0)) z'/e    and an independent part:   the weight of the labels (`vocabulary.labels`) depends on z and z'.
 """
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -21,22 +24,20 @@ from jax import Array, lax
 from replicax.numerics.quadrature import RANGE, Rule, gaussian_rule, unit_panels
 from replicax.numerics.roots import newton
 from replicax.numerics.special import H, log_2cosh
-from replicax.theory.displaced import Displaced
+from replicax.theory.displaced_solutions import LEANING, NO_SPREAD, DisplacedSolution, Pull, joined, moved
 from replicax.theory.free_entropy import FAR, Followed, State
-from replicax.theory.perceptron import TINY, Bipartite
+from replicax.theory.perceptron import TINY
 from replicax.theory.reference import AnyReference, Asked, Sides
+from replicax.vocabulary.labels import Told
 from replicax.vocabulary.levels import Level, Terminal, peak, tower
 
-#: added to a variance that vanishes at y = 1, where its square root has no derivative
-_NO_SPREAD = 1e-13
-#: added to both sides of the equation of that variance before their logarithms are compared
-_LITTLE = 1e-4
-#: y = inf: added to what the patterns ask of the reference before logarithms are taken: it may feel none of them
-_NOTHING = 1e-13
+#: added to what the patterns ask of the reference before logarithms are taken, of variance (at finite y on both sides) and of ratios: at y = inf
+#: it may feel none of them
+_UNFELT = {False: (1e-4, TINY), True: (1e-13, 1e-13)}
 #: in units of what is undecided, where a reference is no longer in doubt
 _DECIDED = 8.0
 #: coordinates of a pull that is hardly felt
-_WEAK = (-4.0, -4.0)
+_WEAK = (-4.0, -4.0, -4.0)
 #: fewer replicas than this are reached from so many
 _FEW = 0.5
 #: residual of the coarse map to which the first start is followed
@@ -45,13 +46,6 @@ _CLOSE = 1e-5
 _THIN = (6.0, 5.0, 8.5)
 #: where the Gaussian of the second one ends (4e-14 outside)
 _REACH = 7.5
-
-
-class Pull(NamedTuple):
-    """Field on W~ per y: ratio times that of the W, and an independent one of variance `spread`."""
-
-    ratio: Array
-    spread: Array
 
 
 class _Both(Terminal):
@@ -69,7 +63,9 @@ class _Both(Terminal):
 
 
 class Constrained(Followed, AnyReference):
-    """Coordinates: those of `AnyReference` (S^ - s^ in place of S^), log of `Pull.spread` per alpha, log of `Pull.ratio`, in units of (1+y)/y."""
+    """Coordinates: those of `AnyReference` (S^ - s^ in place of S^), log of `Pull.spread` per alpha, log of `Pull.ratio`, with a teacher log of
+    `Pull.lean` per alpha, in units of (1+y)/y.
+    """
 
     reference: Any = None
 
@@ -77,10 +73,18 @@ class Constrained(Followed, AnyReference):
     #: where a reference hardly differs from the barycentre of the W around it, what is left of them is a small difference
     tolerance: ClassVar[float] = 1e-9
     oriented: ClassVar[bool] = False
-    more: ClassVar[tuple[float, ...]] = (-1.5, -1.0)
+
+    @property
+    def more(self) -> tuple[float, ...]:
+        return (-1.5, -1.0, *LEANING[: self.labels is not None])
 
     def finer(self, n: int) -> int:
         return 3 * n // 2
+
+    @property
+    def _distant(self) -> bool:
+        """Whether it is also looked for from y = inf."""
+        return not self.frozen and self.by == "S" and self.labels is None
 
     def starts(self) -> tuple[Array, ...]:
         return self.prepare(self.nodes)[0]
@@ -96,10 +100,10 @@ class Constrained(Followed, AnyReference):
 
         def others() -> Array:
             seeds = self._relaxed()
-            far = () if self.frozen or self.by != "S" else (self._far_away(seeds[0]),)
+            far = (self._far_away(seeds[0]),) if self._distant else ()
             return jnp.stack([*far, *seeds])
 
-        count = len(self.seeds()) + (not self.frozen and self.by == "S")
+        count = len(self.seeds()) + self._distant
         none = lambda: jnp.zeros((count, self.size))
         rest = lax.cond(root.converged | skip, none, others)
         start = jnp.where(root.converged, root.x, first)
@@ -115,10 +119,12 @@ class Constrained(Followed, AnyReference):
         few = self.y < y
         root = newton(residual, easy._felt()[None], tol=1e-4, limit=FAR, tries=jnp.where(few, 1, 0))
         less = jnp.log((1.0 + y) / (1.0 + self.y))
-        first = root.x + jnp.stack([0.0 * y, jnp.log(self.y / y), 0.0 * y, 2.0 * less, less])
+        nothing = 0.0 * y
+        taught = () if self.labels is None else (less, nothing)
+        first = root.x + jnp.stack([nothing, jnp.log(self.y / y), nothing, 2.0 * less, less, *taught])
         return jnp.where(few & ~root.converged, self.seeds()[0], first)
 
-    def _displaced(self) -> "DisplacedSolution":
+    def _displaced(self) -> DisplacedSolution:
         return DisplacedSolution(self.model, (0.0,), self.control, reference=self.reference)
 
     def _far_away(self, otherwise: Array) -> Array:
@@ -148,7 +154,8 @@ class Constrained(Followed, AnyReference):
         residual = lambda x: free.state(x, n).residual
         root = newton(residual, jnp.stack(free.starts()), tol=1e-6, limit=FAR)
         step = lambda _, x: x.at[3:].add(-0.6 * self.state(x, n).residual[3:])
-        felt = lax.fori_loop(0, 8, step, jnp.append(root.x, jnp.asarray(_WEAK)))
+        weak = jnp.asarray(_WEAK[: len(self.more)])
+        felt = lax.fori_loop(0, 8, step, jnp.concatenate([root.x[:3], weak, root.x[3:]]))
         return jnp.where(root.converged & jnp.all(jnp.isfinite(felt)), felt, self.seeds()[0])
 
     @property
@@ -161,26 +168,32 @@ class Constrained(Followed, AnyReference):
 
     def _pull(self, x: Array) -> Pull:
         alpha = jnp.asarray(self.model.weight, float)
-        return Pull(self._unit * jnp.exp(x[4]), self._unit**2 * alpha * jnp.exp(x[3]))
+        lean = 0.0 if self.labels is None else self._unit * alpha * jnp.exp(x[5])
+        return Pull(self._unit * jnp.exp(x[4]), self._unit**2 * alpha * jnp.exp(x[3]), lean)
 
     def _pulled(self, x: Array, site: dict[str, Any], asked: Asked) -> tuple[Array, ...]:
-        gains = site["gains"]
+        gains, (no_field, no_ratio) = site["gains"], _UNFELT[self.frozen]
         ratio, own = asked.cross / (jnp.exp(x[0]) * gains.levels * self._unit), asked.own / self._unit**2
-        spread = jnp.exp(x[3]) * gains.spread
-        if self.frozen:
-            spread, own = jnp.log(spread), jnp.log(own + _NOTHING)
-            return (spread - own, x[4] + jnp.log(gains.ratio) - jnp.log(ratio + _NOTHING))
-        spread, own = jnp.log(spread + _LITTLE), jnp.log(own + _LITTLE)
-        return (spread - own, x[4] + jnp.log(gains.ratio) - jnp.log(ratio + TINY))
+        spread = jnp.log(jnp.exp(x[3]) * gains.spread + (0.0 if self.frozen else no_field))
+        pulled = [
+            spread - jnp.log(own + no_field),
+            x[4] + jnp.log(gains.ratio) - jnp.log(ratio + no_ratio),
+        ]
+        if self.labels is not None:
+            pulled.append(x[5] + jnp.log(gains.lean) - jnp.log(asked.told / self._unit + no_ratio))
+        return tuple(pulled)
 
     def _of_references(self, site: dict[str, Any]) -> dict[str, Array]:
         pull, outer = site["pull"], site["outer"]
+        taught = {} if self.labels is None else dict(R_ref=site["R_ref"])
         if self.frozen:
-            return dict(q=jnp.ones_like(outer), t=site["S"])
+            return taught | dict(q=jnp.ones_like(outer), t=site["S"])
         y = jnp.asarray(self.y, float)
+        if taught:
+            taught["R_ref_hat"] = y * pull.lean
         cross = y * pull.ratio * outer
         q_hat = y**2 * (pull.spread + pull.ratio**2 * outer)
-        return dict(
+        return taught | dict(
             q=1.0 - site["wide"],
             q_hat=q_hat,
             t=site["cross"],
@@ -189,12 +202,24 @@ class Constrained(Followed, AnyReference):
         )
 
     def _outside(self, steep: Array, inner: Array, field: Array, pull: Pull, R_hat: Array, n: int) -> Rule:
-        """At y = inf W~ changes its mind over what its own field leaves undecided, however narrow; the W jump where theirs changes its sign."""
-        if not self.frozen:
+        """Where W~ changes its mind, at y = inf over what its own field leaves undecided, however narrow; the W jump where theirs changes its
+        sign.  Without a teacher both lie at x = 0.
+        """
+        if not self.frozen and self.labels is None:
             return super()._outside(steep, inner, field, pull, R_hat, n)
-        level = (Level((inner,), float("inf")),)
-        tilt = tower(self.model.prior.terminal(jnp.zeros(())), level, n, (field,)).score[0] + pull.ratio
-        undecided = jnp.sqrt(pull.spread + _NO_SPREAD) / (steep * jnp.maximum(jnp.abs(tilt), TINY))
+        level = (Level((inner,), self.y),)
+        seen = lambda x: tower(self.model.prior.terminal(jnp.zeros(())), level, n, (x,))
+        slope = seen(field).score[0] + pull.ratio
+        if self.labels is not None:
+            doubt = self._doubt(seen, field, pull, R_hat)
+            if not self.frozen:
+                width = 1.0 / (steep * (1.0 + self.y))
+                return gaussian_rule((-R_hat / steep, (doubt - R_hat) / steep), (width, width), n)
+            undecided = jnp.sqrt(pull.spread + NO_SPREAD) / (steep * jnp.maximum(jnp.abs(slope), TINY))
+            smooth, jumps = jnp.minimum(1.0, 1.0 / steep), (field - R_hat, -field - R_hat)
+            places = (*(j / steep for j in jumps), (doubt - R_hat) / steep)
+            return gaussian_rule(places, (smooth, smooth, jnp.minimum(smooth, undecided)), n, moving=True)
+        undecided = jnp.sqrt(pull.spread + NO_SPREAD) / (steep * jnp.maximum(jnp.abs(slope), TINY))
         jump, smooth = jnp.abs(field) / steep, jnp.minimum(1.0, 1.0 / steep)
         cut = lax.stop_gradient(jnp.minimum(_DECIDED * undecided, 0.5 * jump))
         s, ds = unit_panels(max(1, n // 32))
@@ -203,9 +228,23 @@ class Constrained(Followed, AnyReference):
         far = gaussian_rule((cut, jump), (lax.stop_gradient(width), smooth), n, lower=cut, moving=True)
         return Rule(jnp.append(near.nodes, far.nodes), jnp.append(near.jacobian, 2.0 * far.jacobian))
 
+    def _doubt(self, seen: Any, field: Array, pull: Pull, R_hat: Array) -> Array:
+        """Where the fields on W~, that of the W around it and its own, cancel (bisection: they grow with x)."""
+        own = lambda x: pull.ratio * (x - R_hat) + pull.lean
+        total = lambda x: 0.5 * (seen(x + field).value - seen(x - field).value) + own(x)
+        most = jnp.abs(R_hat - pull.lean / pull.ratio) + jnp.abs(field) / pull.ratio + 1.0
+
+        def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+            middle = 0.5 * (ends[0] + ends[1])
+            above = total(middle) > 0
+            return jnp.where(above, ends[0], middle), jnp.where(above, middle, ends[1])
+
+        low, high = lax.fori_loop(0, 30, halve, (-most, most))
+        return lax.stop_gradient(0.5 * (low + high))
+
     def _sides(self, lean: Array, pull: Pull, n: int) -> Sides:
         """Averages over an independent field of variance y^2 `spread`."""
-        root = jnp.sqrt(pull.spread + _NO_SPREAD)
+        root = jnp.sqrt(pull.spread + NO_SPREAD)
         if self.frozen:
             u = lean / root
             ahead, behind = H(-u), H(u)
@@ -221,6 +260,14 @@ class Constrained(Followed, AnyReference):
         spread = mean((ahead - behind - lone[..., None]) ** 2)
         return Sides(forward, back, mean(4.0 * ahead * behind), spread, mean(log_2cosh(u)) / self.y)
 
+    def _told(self, site: dict[str, Any], root: Array, beside: Array) -> Told:
+        """What the labels say, in the standard normals of h and of what the references see beside it."""
+        if self.labels is None:
+            return Told(None)
+        shift = site["R_ref"] - site["c"] * site["R"]
+        V = jnp.maximum(site["rest"] / (site["q0"] + TINY) - (shift / beside) ** 2, TINY)
+        return Told(self.labels, site["R"] / root, shift / beside, V)
+
     def _asked(self, site: dict[str, Any], n: int) -> Asked:
         pull = site["pull"]
         if self.frozen:
@@ -230,27 +277,28 @@ class Constrained(Followed, AnyReference):
         planted = self.reference.factor.terminal(site["narrow"])
         root, beside, wide = (
             jnp.sqrt(site["q0"] + TINY),
-            jnp.sqrt(site["apart"] + _NO_SPREAD),
+            jnp.sqrt(site["apart"] + NO_SPREAD),
             jnp.sqrt(site["gap"]),
         )
         away = site["c"] * root
         outer, middle, inner = (int(share * n**0.5) for share in _THIN)
         seen = self.model.factor.bends(site["complement"] + site["gap"], 0.0)
         asked = self.reference.factor.bends(site["wide"], 0.0)
-        first = gaussian_rule(
-            *_narrowest(
-                tuple(b / root for b in seen.positions) + tuple(b / away for b in asked.positions),
-                tuple(w / root for w in seen.widths) + tuple(w / away for w in asked.widths),
-            ),
-            outer,
+        told = self._told(site, root, beside)
+        bends = _narrowest(
+            tuple(b / root for b in seen.positions) + tuple(b / away for b in asked.positions),
+            tuple(w / root for w in seen.widths) + tuple(w / away for w in asked.widths),
         )
+        first = gaussian_rule(*joined(bends, told.first()), outer)
 
-        def at(h: Array) -> Asked:
-            """What patterns of this field of the W ask for, averaged over that of the reference beside it."""
-            here = site["c"] * h
-            positions = tuple((b - here) / beside for b in asked.positions)
-            widths = tuple(w / beside * jnp.ones_like(h) for w in asked.widths)
-            second = gaussian_rule(*_narrowest(positions, widths), middle, lower=-_REACH, upper=_REACH)
+        def at(z: Array) -> Asked:
+            """What patterns at this z ask for, averaged over what the references see beside it."""
+            h, here = root * z, away * z
+            bends = _narrowest(
+                tuple((b - here) / beside for b in asked.positions),
+                tuple(w / beside * jnp.ones_like(h) for w in asked.widths),
+            )
+            second = gaussian_rule(*joined(bends, told.second(z)), middle, lower=-_REACH, upper=_REACH)
             h_planted = here + beside * second.nodes
             h = h * jnp.ones_like(h_planted)
             both = _Both(own, planted, y, h, h_planted, site["r"])
@@ -274,7 +322,9 @@ class Constrained(Followed, AnyReference):
             share = jnp.exp(exponent - top[..., None])
             total = jnp.sum(share, -1)
             inside = lambda a: jnp.sum(share * a, -1) / total
-            mean = lambda a: jnp.sum(second.weights * a)
+            log_weight, signal = told.density(z, second.nodes)
+            weights = second.weights * jnp.exp(log_weight)
+            mean = lambda a: jnp.sum(weights * a)
             b = b / y
             score, score_planted = inside(g), inside(b)
             around = g - score[..., None]
@@ -282,30 +332,33 @@ class Constrained(Followed, AnyReference):
                 mean(jnp.log(total) + top) / y,
                 mean(score**2),
                 mean(inside(around**2)),
+                taught=mean(signal * score),
                 cross=mean(score * score_planted),
                 own=mean((score_planted - pull.ratio * score) ** 2),
                 together=y * mean(inside(around * b)),
+                told=mean(signal * score_planted),
             )
 
         # node by node: what one of them needs stays in the cache
-        every = lax.map(at, root * first.nodes)
+        every = lax.map(at, first.nodes)
         return jax.tree.map(lambda a: jnp.sum(first.weights * a), every)
 
     def _asked_at_once(self, site: dict[str, Any], pull: Pull, n: int) -> Asked:
         """y = inf: the maximum over v; below a kink in z' the reference would be violated, and pays (gap)^2/(2 narrow)."""
         own = self.model.factor.terminal(site["complement"])
-        root, beside, gap = jnp.sqrt(site["q0"] + TINY), jnp.sqrt(site["apart"] + _NO_SPREAD), site["gap"]
+        root, beside, gap = jnp.sqrt(site["q0"] + TINY), jnp.sqrt(site["apart"] + NO_SPREAD), site["gap"]
         r, narrow, kappa = site["r"], site["narrow"], jnp.asarray(self.reference.kappa, float)
         seen = self.model.factor.bends(site["complement"] + gap, 0.0)
-        first = gaussian_rule(
-            tuple(b / root for b in seen.positions), tuple(w / root for w in seen.widths), n
-        )
+        told = self._told(site, root, beside)
+        bends = tuple(b / root for b in seen.positions), tuple(w / root for w in seen.widths)
+        first = gaussian_rule(*joined(bends, told.first()), n)
         h, away = root * first.nodes, site["c"] * root * first.nodes
         highest = lambda f, like: tower(f, (Level((gap * jnp.ones_like(like),), float("inf")),), n, (like,))
         edge = (kappa - away - r * gap * highest(own, h).score[0]) / beside
         width = jnp.sqrt(narrow + r**2 * gap) / beside * jnp.ones_like(h)
-        second = gaussian_rule((edge,), (width,), n, moving=True)
-        weights = first.weights[:, None] * second.weights
+        second = gaussian_rule(*joined(((edge,), (width,)), told.second(first.nodes)), n, moving=True)
+        log_weight, signal = told.density(first.nodes[:, None], second.nodes)
+        weights = first.weights[:, None] * second.weights * jnp.exp(log_weight)
         away = away[:, None] + beside * second.nodes
         h = h[:, None] * jnp.ones_like(away)
         missing = lambda g: jnp.maximum(kappa - g, 0.0)
@@ -323,20 +376,16 @@ class Constrained(Followed, AnyReference):
             mean(out.value),
             mean(score**2),
             mean(curvature**2 * loose),
+            taught=mean(signal * score),
             cross=mean(score * score_planted),
             own=mean((score_planted - pull.ratio * score) ** 2),
             together=-mean(curvature * stiff * loose),
+            told=mean(signal * score_planted),
         )
 
     def _fluctuation(self, state: State) -> Array:
         """Every violated reference would lose log(y)/2."""
         return jnp.full_like(state.order["S"], -jnp.inf)
-
-
-def moved(state: State) -> Array:
-    """What the patterns add to a shift of typical solutions, 1/replicon - 1."""
-    replicon = jnp.clip(state.parts["replicon"], 0.02, 1.0)
-    return (1.0 - replicon) / replicon
 
 
 def _narrowest(positions: tuple, widths: tuple) -> tuple[tuple, tuple]:
@@ -345,111 +394,3 @@ def _narrowest(positions: tuple, widths: tuple) -> tuple[tuple, tuple]:
     which = jnp.argmin(widths_, 0)[None]
     pick = lambda a: jnp.take_along_axis(a, which, 0)[0]
     return (pick(jnp.stack(positions)),), (pick(widths_),)
-
-
-class DisplacedSolution(Displaced):
-    r"""`Displaced` where the reference satisfies the patterns: phi = phi_RS, and references with overlap S with the magnetisations t = tanh(h),
-
-        S_E = -(1/2) Q^ (1-Q) - s^ rho - c S + E log 2cosh(s^ h/q^ + sqrt(Q^ - s^^2/q^) z' + c t)
-              + alpha E log H((kappa~ - (S/q) h_mu - sqrt(Q - S^2/q) z' - rho psi'(h_mu))/sqrt(1-Q)),
-
-    stationary in all but S; rho: the reaction of the patterns to c.  c = 0: typical solutions, S_E = phi_RS(kappa~).
-    Coordinates: that of q^, log of spread/alpha and ratio (`Pull`, without y), arsinh(c).
-    """
-
-    reference: Any = None
-
-    largest_block: ClassVar[int] = 64
-    size: ClassVar[int] = 4  # type: ignore[misc]
-
-    def starts(self) -> tuple[Array, ...]:
-        guesses = ((-0.5, -0.5, 0.0), (0.5, -1.0, 1.5), (-2.0, 0.0, -1.0), (0.0, -2.0, 2.5))
-        return tuple(jnp.append(x, jnp.asarray(g)) for x in self._typical.starts() for g in guesses)
-
-    def absent(self, n: int) -> Array:
-        return jnp.zeros((), bool)
-
-    def _of_references(self, typical: State, pull: Pull, tilt: Array, n: int) -> dict[str, Array]:
-        """Moments of W~ at the fields of typical solutions."""
-        q, steep = typical.order["q"], jnp.sqrt(typical.order["q_hat"] + TINY)
-        width = 1.0 / (steep * (1.0 + pull.ratio + jnp.abs(tilt)))
-        # the two fields on W~ may cancel
-        most = jnp.maximum(-tilt / pull.ratio, 0.0)
-        other = lax.fori_loop(0, 8, lambda _, h: most * jnp.tanh(h), most) / steep
-        rule = gaussian_rule((jnp.zeros(()), other), (width, width), n, even=True)
-        h = steep * rule.nodes
-        t = jnp.tanh(h)
-        level = (Level((pull.spread * jnp.ones_like(h),), 0.0),)
-        out = tower(self.model.prior.terminal(jnp.zeros(())), level, n, (pull.ratio * h + tilt * t,))
-        mean = lambda a: jnp.sum(rule.weights * a)
-        m, doubt = out.score[0], out.curvature[0]
-        S = mean(t * m)
-        apart = mean((m - S / q * t) ** 2 + out.gap[0][0])
-        return dict(
-            S=S, apart=apart, wide=mean(doubt), rho=tilt * mean((1.0 - t * t) * doubt), value=mean(out.value)
-        )
-
-    def _asked(self, q: Array, complement: Array, site: dict[str, Array], ratio: Array, n: int) -> Asked:
-        own, planted = self.model.factor.terminal(complement), self.reference.factor.terminal(site["wide"])
-        root, along = jnp.sqrt(q + TINY), jnp.abs(site["S"]) / jnp.sqrt(q + TINY) + TINY
-        seen = self.model.factor.bends(complement, 0.0)
-        asked = self.reference.factor.bends(site["wide"] + site["apart"], 0.0)
-        rule = gaussian_rule(
-            (
-                *(b / root for b in seen.positions),
-                *(jnp.sign(site["S"]) * b / along for b in asked.positions),
-            ),
-            (*(w / root for w in seen.widths), *(w / along for w in asked.widths)),
-            n,
-        )
-        h = root * rule.nodes
-        score = own.derivatives(h)[1][0]
-        level = (Level((site["apart"] * jnp.ones_like(h),), 0.0),)
-        out = tower(planted, level, n, (site["S"] / q * h + site["rho"] * score,))
-        mean = lambda a: jnp.sum(rule.weights * a)
-        b = out.score[0]
-        return Asked(
-            mean(out.value),
-            mean(score**2),
-            jnp.zeros(()),
-            cross=mean(score * b),
-            own=mean(out.gap[0][0] + (b - ratio * score) ** 2),
-        )
-
-    def state(self, x: Array, n: int) -> State:
-        typical = self._typical.state(x[:1], n)
-        q, q_hat, alpha = typical.order["q"], typical.order["q_hat"], jnp.asarray(self.model.weight, float)
-        pull, tilt = Pull(jnp.exp(x[2]), alpha * jnp.exp(x[1])), jnp.sinh(x[3])
-        site = self._of_references(typical, pull, tilt, n)
-        asked = self._asked(q, typical.parts["site"].complement, site, pull.ratio, n)
-        residual = jnp.stack([
-            x[1] - jnp.log(asked.own + TINY),
-            x[2] - jnp.log(alpha * asked.cross / q_hat + TINY),
-            jnp.arctanh(site["S"]) - jnp.arctanh(jnp.asarray(self.control, float)),
-        ])  # fmt: skip
-        field = pull.spread + pull.ratio**2 * q_hat
-        S_E = site["value"] + alpha * asked.value - 0.5 * field * site["wide"]
-        S_E = S_E - pull.ratio * q_hat * site["rho"] - tilt * site["S"]
-        order = dict(q0=q, q1=q, q0_hat=q_hat, q1_hat=q_hat, S=site["S"], S_hat=0.0 * q)
-        order |= dict(q=1.0 - site["wide"], t=site["S"])
-        return State(order, jnp.append(typical.residual, residual), typical.parts | dict(S_E=S_E))
-
-    def inside(self, state: State, edge: float = 1e-8) -> Array:
-        return Bipartite.inside(self, state, edge) & (1.0 - state.order["q"] > edge)
-
-
-class DisplacedSolutionOnSphere(DisplacedSolution):
-    """The same on the sphere, where the magnetisations are t = (1-q) h and W~ is Gaussian."""
-
-    def _of_references(self, typical: State, pull: Pull, tilt: Array, n: int) -> dict[str, Array]:
-        left, q_hat = typical.parts["site"].complement, typical.order["q_hat"]
-        along = pull.ratio + tilt * left
-        size = along**2 * q_hat + pull.spread
-        multiplier = 0.5 + jnp.sqrt(0.25 + size)  # (size + multiplier)/multiplier^2 = <W~^2> = 1
-        return dict(
-            S=along * left * q_hat / multiplier,
-            apart=pull.spread / multiplier**2,
-            wide=1.0 / multiplier,
-            rho=tilt * left / multiplier,
-            value=0.5 * (size / multiplier - jnp.log(multiplier) + multiplier - 1.0),
-        )

@@ -51,7 +51,8 @@ class Sides(NamedTuple):
 
 class Asked(NamedTuple):
     """Of the patterns, with g = psi', < > of v: value, E<g>^2, E(<g^2> - <g>^2), hessian and fluctuation (`Moments`), taught = E<g>(score of
-    the labels); where the reference has to satisfy them, b its score/y: E<g><b>, E(<b> - ratio <g>)^2, y E(<g b> - <g><b>).
+    the labels); where the reference has to satisfy them, b its score/y: E<g><b>, E(<b> - ratio <g>)^2, y E(<g b> - <g><b>), told =
+    E<b>(score of the labels).
     """
 
     value: Array
@@ -63,15 +64,17 @@ class Asked(NamedTuple):
     cross: Array | float = 0.0
     own: Array | float = 0.0
     together: Array | float = 0.0
+    told: Array | float = 0.0
 
 
 class Gains(NamedTuple):
-    """By which factor a conjugate exceeds alpha times the exponential of its coordinate: those of the levels, R^, spread and ratio of `pull`."""
+    """By which factor a conjugate exceeds alpha times the exponential of its coordinate: those of the levels, R^, and of a `pull`."""
 
     levels: Array | float = 1.0
     taught: Array | float = 1.0
     spread: Array | float = 1.0
     ratio: Array | float = 1.0
+    lean: Array | float = 1.0
 
 
 class AnyReference(Problem):
@@ -94,8 +97,11 @@ class AnyReference(Problem):
     polished: ClassVar[bool] = True
     #: the determinant of the saddle is positive on stable branches
     oriented: ClassVar[bool] = True
-    #: where the coordinates of what else pulls at the reference start
-    more: ClassVar[tuple[float, ...]] = ()
+
+    @property
+    def more(self) -> tuple[float, ...]:
+        """Where the coordinates of what else pulls at the reference start."""
+        return ()
 
     @property
     def size(self) -> int:
@@ -237,7 +243,8 @@ class AnyReference(Problem):
         h = x[None] + field * (jnp.ones((1, 1)) if settled else jnp.array([[1.0], [-1.0]]))
         out = tower(terminal, (Level((inner * jnp.ones_like(h),), y),), n, (h,))
         up, down, t, t_down = out.value[0], out.value[-1], out.score[0][0], out.score[0][-1]
-        sides = self._sides(0.5 * (up - down) + (0.0 if pull is None else pull.ratio * x), pull, n)
+        own = 0.0 if pull is None else pull.ratio * x + side * (pull.lean - pull.ratio * R_hat)
+        sides = self._sides(0.5 * (up - down) + own, pull, n)
         average = lambda a: mean(sides.ahead * a[0] + sides.behind * a[-1])
         lone, middle, half = sides.ahead - sides.behind, 0.5 * (t + t_down), 0.5 * (t - t_down)
         within = average(out.gap[0][0])
@@ -247,7 +254,7 @@ class AnyReference(Problem):
             within = within + density * (t[-1] if settled else 2.0 * sides.behind[-1] * t_down[-1])
         score = middle + lone * half
         q0, gap = mean(score**2 + sides.spread * half**2), within + mean(sides.unsure * half**2)
-        R, shared = mean(side * score), mean(sides.unsure * half)
+        R, R_ref, shared = mean(side * score), mean(side * lone), mean(sides.unsure * half)
         cross = mean(lone * score + sides.spread * half)
         c, r = cross / (q0 + TINY), shared / (gap + TINY)
         left = 1.0 - c * half
@@ -268,6 +275,7 @@ class AnyReference(Problem):
             c=c,
             r=r,
             apart=mean((lone * left - c * middle) ** 2 + sides.spread * left**2),
+            R_ref=R_ref,
             narrow=mean(sides.unsure * (1.0 - r * half) ** 2) + r**2 * within,
         )
 
@@ -298,6 +306,7 @@ class AnyReference(Problem):
             own = pull.spread + pull.ratio**2 * outer
             shared = pull.ratio * outer * site["shared"]
             interaction = interaction - self.number * (0.5 * own * site["wide"] + shared)
+            interaction = interaction - site["R_ref"] * pull.lean
         return (interaction, self._value(site, n), self.model.weight * self._asked(site, n).value)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:

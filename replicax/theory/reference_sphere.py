@@ -15,13 +15,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from replicax.theory.constrained import (
-    Constrained,
-    DisplacedSolution,
-    DisplacedSolutionOnSphere,
-    Pull,
-    moved,
-)
+from replicax.theory.constrained import Constrained
+from replicax.theory.displaced_solutions import DisplacedSolution, DisplacedSolutionOnSphere, Pull, moved
 from replicax.theory.free_entropy import State
 from replicax.theory.perceptron import TINY
 from replicax.theory.reference import AnyReference, Gains
@@ -57,56 +52,70 @@ class AnyReferenceOnSphere(AnyReference):
     def _site(self, x: Array, n: int) -> dict[str, Any]:
         alpha, unit, share = jnp.asarray(self.model.weight, float), 1.0 / self.number, self._share
         c, e, pull = alpha * jnp.exp(x[1]), jnp.sinh(x[2]), self._pull(x)
-        ratio, spread = (jnp.zeros(()), jnp.zeros(())) if pull is None else pull
+        ratio, spread, lean = (jnp.zeros(()),) * 3 if pull is None else pull
         wide, loose = 1.0 + e * e, c + e * e  # y times the variances of w~ and of the mean of w
         D, together = 1.0 / (1.0 + loose), e * jnp.sqrt(1.0 + loose)
         sigma, apart = e * jnp.sqrt(D), jnp.sqrt(spread)
         outer = D * alpha * jnp.exp(x[0])
         along = jnp.zeros(()) if self.labels is None else D * alpha * jnp.exp(x[-1])
-        total = outer + along**2
+        total, lean = outer + along**2, lean - ratio * along
         # means of w and w~ in units of x and of the independent field on w~
         a, b = (1.0 + sigma * ratio) / D, sigma * apart / D
         a_own, b_own = together + ratio * wide, wide * apart
-        q0, q_own, cross = a * a * total + b * b, a_own**2 * total + b_own**2, a * a_own * total + b * b_own
+        # and what they are in the direction of the teacher
+        m, m_own = a * along + sigma * lean / D, a_own * along + wide * lean
+        q0, q_own = a * a * outer + b * b + m * m, a_own**2 * outer + b_own**2 + m_own**2
+        cross = a * a_own * outer + b * b_own + m * m_own
         L, M = 1.0 + share * loose + q0, share * wide + q_own
         root, root_own = jnp.sqrt(L), jnp.sqrt(M)
         both = root * root_own
-        off = (a / root - a_own / root_own) ** 2 * total + (b / root - b_own / root_own) ** 2
-        off = off + 1.0 / L + share * (loose / L + wide / M - 2.0 * together / both)
+        far = (a / root - a_own / root_own) ** 2 * outer + (b / root - b_own / root_own) ** 2
+        far = far + (m / root - m_own / root_own) ** 2
+        far = far + 1.0 / L + share * (loose / L + wide / M - 2.0 * together / both)
         gap = loose * unit / L
         return dict(
             outer=L * outer,
             inner=L * c * D * unit,
             field=sigma * both,
             R_hat=root * along,
-            pull=None if pull is None else Pull(ratio * root_own / root, spread * M),
-            gains=Gains(L * D, root * D, M, root_own / root),
+            pull=None if pull is None else Pull(ratio * root_own / root, spread * M, pull.lean * root_own),
+            gains=Gains(L * D, root * D, M, root_own / root, root_own),
             multipliers=(L, M),
             q0=q0 / L,
             gap=gap,
             q1=q0 / L + share * loose / L,
             complement=1.0 / L,
-            R=a * along / root,
+            R=m / root,
+            R_ref=m_own / root_own,
             rest=(a * a * outer + b * b) / L,
             S=(cross + share * together) / both,
-            far=0.5 * off,
+            far=0.5 * far,
             cross=cross / both,
             shared=together * unit / both,
             wide=wide * unit / M,
             c=cross / q0 * root / root_own,
             r=together / loose * root / root_own,
-            apart=total * spread / (D * D * q0) / M,
+            apart=(total * spread + outer * lean**2) / (D * D * q0) / M,
             narrow=c / loose * unit / M,
         )
 
     def _value(self, site: dict[str, Any], n: int) -> Array:
         (L, M), pull, share = site["multipliers"], site["pull"], self._share
-        ratio, spread = (0.0, 0.0) if pull is None else (pull.ratio * jnp.sqrt(L / M), pull.spread / M)
-        sigma, total = site["field"] / jnp.sqrt(L * M), (site["outer"] + site["R_hat"] ** 2) / L
+        ratio, spread, lean = (0.0, 0.0, 0.0) if pull is None else pull
+        ratio, spread, lean = (
+            ratio * jnp.sqrt(L / M),
+            spread / M,
+            (lean - ratio * site["R_hat"]) / jnp.sqrt(M),
+        )
+        sigma, along = site["field"] / jnp.sqrt(L * M), site["R_hat"] / jnp.sqrt(L)
+        total = site["outer"] / L + along**2
+        # mean square and product with x of the field on w~
+        square = ratio**2 * total + spread + 2.0 * ratio * lean * along + lean**2
+        product = ratio * total + lean * along
         D = 1.0 - self.number * site["inner"] / L - sigma**2
         # share = 0: without log(y M)
         own = 0.0 if self.frozen else -0.5 * share * (jnp.log(M / share) + 1.0)
-        means = total * (1.0 + 2.0 * sigma * ratio) / D + (1.0 + sigma**2 / D) * (ratio**2 * total + spread)
+        means = (total + 2.0 * sigma * product) / D + (1.0 + sigma**2 / D) * square
         return 0.5 * (L - 1.0 - jnp.log(L) + M + means) + own - 0.5 * share * jnp.log(D)
 
     def _fluctuation(self, state: State) -> Array:

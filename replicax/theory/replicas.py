@@ -21,9 +21,10 @@ from jax import Array, lax
 
 from replicax.numerics.roots import newton
 from replicax.theory.ansatz import LocalEntropy, poses, require
-from replicax.theory.constrained import Constrained, DisplacedSolution, DisplacedSolutionOnSphere
+from replicax.theory.constrained import Constrained
 from replicax.theory.displaced import Displaced, DisplacedOnSphere
 from replicax.theory.displaced_groups import DisplacedGroups
+from replicax.theory.displaced_solutions import DisplacedSolution, DisplacedSolutionOnSphere
 from replicax.theory.free_ball import FreeBall, FreeBallAround
 from replicax.theory.free_entropy import FAR, Problem, State
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
@@ -177,8 +178,6 @@ def _around(model: Any, ansatz: LocalEntropy, y: Any, control: Array) -> tuple[P
     if sphere and ansatz.y is STAR:
         raise ValueError("y = star: on the sphere references have a volume, S_E < 0 at every y")
     if ansatz.ensemble == "constrained":
-        if taught:
-            raise ValueError(f"labels = {model.labels}: around a solution known for random labels")
         if ansatz.y is INFINITE and model.beta is not INFINITE:
             raise ValueError(f"beta = {model.beta}: y = inf around a solution is known for beta = inf")
         kappa = model.kappa if ansatz.kappa_ref is None else ansatz.kappa_ref

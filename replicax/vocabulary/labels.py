@@ -9,6 +9,7 @@ z of a tower (field sqrt(q) z) has h = R z/sqrt(q), V = 1 - R^2/q.  Random label
 """
 
 import abc
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -44,6 +45,47 @@ class Labels(eqx.Module):
             return jax.jvp(lambda x: self.log_weight(x, V), (h,), (jnp.ones_like(h),))
 
         return Tilt(density, (jnp.zeros_like(slope),), (self.width(V) / jnp.maximum(jnp.abs(slope), _LEAST),))
+
+
+class Told(NamedTuple):
+    """What a label tells two fields of a pattern with standard normals z and z': that of the teacher is along z + across z' + N(0, V).
+
+    labels = None: nothing.
+    """
+
+    labels: Labels | None
+    along: Any = 0.0
+    across: Any = 0.0
+    V: Any = 1.0
+
+    def density(self, z: Array, other: Array) -> tuple[Array, Array]:
+        """(log weight, score of the teacher's field)."""
+        if self.labels is None:
+            return jnp.zeros(()), jnp.zeros(())
+        h = self.along * z + self.across * other
+        log_weight = self.labels.log_weight
+        return jax.jvp(lambda x: log_weight(x, self.V), (h,), (jnp.ones_like(h),))
+
+    def averaged(self, z: Array) -> Array:
+        """The log weight once z' is averaged."""
+        if self.labels is None:
+            return jnp.zeros_like(z)
+        return self.labels.log_weight(self.along * z, self.V + self.across**2)
+
+    def first(self) -> tuple[tuple, tuple]:
+        """Where the weight bends in z once z' is averaged, and how wide."""
+        if self.labels is None:
+            return (), ()
+        width = self.labels.width(self.V + self.across**2)
+        return (jnp.zeros_like(width),), (width / jnp.maximum(jnp.abs(self.along), _LEAST),)
+
+    def second(self, z: Array) -> tuple[tuple, tuple]:
+        """The same in z' at given z."""
+        if self.labels is None:
+            return (), ()
+        across = jnp.where(jnp.abs(self.across) < _LEAST, _LEAST, self.across)
+        bend, width = -self.along * z / across, self.labels.width(self.V) / jnp.abs(across)
+        return (bend,), (width * jnp.ones_like(bend),)
 
 
 class Teacher(Labels):
