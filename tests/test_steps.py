@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import erf
+from scipy.optimize import minimize
+from scipy.special import erf, log_ndtr
 
 import replicax as rx
 from replicax.theory.steps import GroundStates, Steps, Violated
@@ -115,6 +116,71 @@ def test_ground_states():
     hinge = rx.solve(rx.SphericalPerceptron(alpha=3.0, kappa=0.5, loss="squared-hinge"), rx.KRSB(k=1))
     bound = 1.25 * 0.5 * (1 + erf(0.5 / np.sqrt(2))) + 0.5 * np.exp(-0.125) / np.sqrt(2 * np.pi)
     assert float(hinge.energy) == pytest.approx((np.sqrt(3.0 * bound) - 1.0) ** 2 / 2.0, rel=1e-9)
+
+
+def two_steps_of_ground_states(x, alpha, kappa, loss):
+    """-e at logits of q_0 and (1 - q_1)/(1 - q_0), logs of c_1, c_2 - c_1, chi: sums over z_0 and z_1, the second step in closed form."""
+    if np.max(np.abs(x)) > 14.0:
+        return np.inf
+    q0, closer = 1.0 / (1.0 + np.exp(-x[:2]))
+    c1, rise, chi = np.exp(x[2:])
+    c2, inner, outer = c1 + rise, (1.0 - q0) * closer, (1.0 - q0) * (1.0 - closer)
+    l1 = chi + c2 * inner
+    l0 = l1 + c1 * outer
+    z = np.linspace(-9.0, 9.0, 1201)
+    log_weights = -0.5 * z * z + np.log((z[1] - z[0]) / np.sqrt(2.0 * np.pi))
+    h = np.sqrt(q0) * z[::8, None] - kappa + np.sqrt(outer) * z
+    stiffness, scale = chi + (loss == "squared-hinge"), np.sqrt(inner)
+    stretch = 1.0 + c2 * inner / stiffness
+    width = scale / np.sqrt(stretch)
+    moved = -0.5 * c2 * h * h / (stiffness * stretch) - 0.5 * np.log(stretch)
+    share, wrong = log_ndtr(-h / stretch / width), -np.inf
+    if loss == "errors":
+        edge = np.sqrt(2.0 * chi)
+        upper, lower = h / stretch / width, -(edge + h / stretch) / width
+        # the Gaussian weight between two points, from the smaller tails
+        ends = np.where(h < 0, (log_ndtr(-lower), log_ndtr(upper)), (log_ndtr(-upper), log_ndtr(lower)))
+        share = ends[0] + np.log(-np.expm1(np.minimum(ends[1] - ends[0], -1e-300)))
+        wrong = log_ndtr(-(h + edge) / scale) - c2
+    f1 = np.logaddexp(np.logaddexp(log_ndtr(h / scale), wrong), moved + share) / c2
+    exponent = c1 * f1 + log_weights
+    top = np.max(exponent, axis=1)
+    f0 = (np.log(np.sum(np.exp(exponent - top[:, None]), axis=1)) + top) / c1
+    entropic = 0.5 * (np.log(l1 / chi) / c2 + np.log(l0 / l1) / c1 + q0 / l0)
+    return entropic + alpha * 8.0 * np.exp(log_weights[::8]) @ f0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["errors", "squared-hinge"])
+def test_two_steps_of_ground_states_at_very_negative_margins(loss):
+    """Below the capacity without steps, whose energy is 0, no second step was looked for."""
+    kappa = np.array([-2.5, -2.236, -2.925])
+    alpha = np.array([650.0, 430.267, 6474.376])
+    if loss == "squared-hinge":
+        kappa, alpha = np.array([-2.29, -2.128, -2.19]), np.array([298.969, 389.791, 345.803])
+    model = rx.SphericalPerceptron(alpha=alpha, kappa=kappa, loss=loss)
+    two, one, none = (rx.solve(model, rx.KRSB(k=k)) for k in (2, 1, 0))
+    assert np.all(two.converged) and np.all(two.energy > one.energy)
+    assert np.all(one.energy > np.where(np.asarray(none.energy) > 0, none.energy, 0.0))
+    for i in range(3):
+        q0, q1, c1, c2, chi = (float(getattr(two, name)[i]) for name in ("q_0", "q_1", "c_1", "c_2", "chi"))
+        x = np.log([q0 / (1 - q0), (1 - q1) / (q1 - q0), c1, c2 - c1, chi])
+        what = alpha[i], kappa[i], loss
+        assert two_steps_of_ground_states(x, *what) == pytest.approx(-float(two.energy[i]), abs=2e-9)
+        start = x + 0.02 * np.array([1, -1, 1, -1, 1])
+        least = minimize(two_steps_of_ground_states, start, what, "BFGS", jac="3-point").fun
+        assert -2e-9 < least + float(two.energy[i]) < 1e-6
+
+
+@pytest.mark.slow
+def test_a_second_step_that_rules_do_not_see():
+    """Two steps were accepted that lowered -e by 1e-7 of a coarse rule only: their energy was below that of one step."""
+    model = rx.SphericalPerceptron(
+        alpha=np.array([100882.476, 27914.352]), kappa=np.array([-3.78, -3.451]), loss="squared-hinge"
+    )
+    two, one = rx.solve(model, rx.KRSB(k=2)), rx.solve(model, rx.KRSB(k=1))
+    assert np.all(two.converged) and np.all(one.converged) and np.all(one.replicon > 0)
+    np.testing.assert_allclose(two.energy, one.energy, rtol=1e-9)
 
 
 def test_ground_states_have_errors():

@@ -201,3 +201,9 @@ def implicit_root(residual: Residual, solver: Callable[[Array], Root], x0: Array
     )
     size, steps, moved = lax.stop_gradient((size, steps, moved))
     return Root(x, size, steps, done > 0.5, moved)
+
+
+def moving_root(residual: Residual, x: Array) -> Array:
+    """x, a root of `residual`, as a function of everything that it closes over: like `implicit_root` of a root that is known."""
+    found = lambda y: Root(y, jnp.zeros(()), jnp.zeros(()), jnp.ones((), bool))
+    return implicit_root(residual, found, x).x

@@ -17,7 +17,7 @@ from jax import Array, lax
 
 from replicax.numerics.minimise import Minimum, minimise
 from replicax.numerics.quadrature import RANGE
-from replicax.numerics.roots import Root, implicit_root
+from replicax.numerics.roots import moving_root
 from replicax.vocabulary.ladder import Ladder
 
 #: a further step lowers the value by more than this part of what the one before did; a value is known to this part
@@ -102,7 +102,7 @@ class Landscape(eqx.Module):
         """The minima of 1, .., most steps, as far as `count` and as they are found, row by row.
 
         A step that is worth nothing (where the one before was) is a saddle in which two levels coincide: it is looked for again from other
-        starts, and has not converged if it is not found.
+        starts, and has not converged if it is not found, nor if it is one of the rules of the search only.
         """
         start = self.first()
         size = start.shape[0]
@@ -140,7 +140,11 @@ class Landscape(eqx.Module):
                 return (t[0] < tries) & ~((before - t[1].value > needed) & sharp)
 
             _, found = lax.while_loop(wanted, again, (jnp.zeros((), int), blank))
-            worth = (before - found.value > needed) | nothing_left
+            sharper = lax.map(
+                lambda row: self.value(self.ladder(*row), 2 * self.fine),
+                (jnp.stack([rows.x[k - 1], found.x]), jnp.stack([k, k + 1])),
+            )
+            worth = (jnp.where(k > 0, sharper[0], symmetric) - sharper[1] > needed) | nothing_left
             found = found._replace(converged=found.converged & worth)
             rows = jax.tree.map(lambda every, one: every.at[k].set(one), rows, found)
             return k + 1, self.next(found.x, k + 1), rows
@@ -220,8 +224,7 @@ class Landscape(eqx.Module):
             gradient = jax.grad(lambda z: self.value(self.ladder(z, count), self.nodes))(y)
             return jnp.where(free, gradient, y - x)
 
-        done = lambda y: Root(y, jnp.zeros(()), jnp.zeros(()), jnp.ones((), bool))
-        return implicit_root(slope, done, x).x
+        return moving_root(slope, x)
 
 
 def _logit(x: Array) -> Array:

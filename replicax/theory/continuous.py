@@ -23,7 +23,7 @@ from jax import Array, lax
 
 from replicax.numerics.anderson import FixedPoint, fixed_point
 from replicax.numerics.brackets import bracketed_root
-from replicax.numerics.roots import Root, implicit_root
+from replicax.numerics.roots import Root, moving_root
 from replicax.theory.ansatz import KRSB, RS, poses, require
 from replicax.theory.breaking import Landscape
 from replicax.theory.free_entropy import Problem, State
@@ -220,13 +220,12 @@ class Continuous(Problem):
         found = []
         for k in LEVELS:
             y, xs, x = x[: k + 1], lax.stop_gradient(x[k + 1 : 2 * k + 1]), x[2 * k + 1 :]
-            done = lambda z: Root(z, jnp.zeros(()), jnp.zeros(()), jnp.ones((), bool))
 
             def residual(z: Array, xs: Array = xs) -> Array:
                 ladder = placed(self.landscape, z, xs)
                 return strengths(self.landscape, ladder, self.nodes) / wanted(ladder) - 1.0
 
-            found.append(placed(self.landscape, implicit_root(residual, done, lax.stop_gradient(y)).x, xs))
+            found.append(placed(self.landscape, moving_root(residual, y), xs))
         return found
 
     def state(self, x: Array, n: int) -> State:

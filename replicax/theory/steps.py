@@ -187,7 +187,8 @@ class GroundStates(Landscape):
         return sum(self.terms(ladder, n), jnp.zeros(()))
 
     def symmetric(self) -> Array:
-        return _solved(GroundState(self.model))[0]
+        """0 below the capacity without steps, where solutions are all that it knows."""
+        return jnp.minimum(_solved(GroundState(self.model))[0], 0.0)
 
     def first(self) -> Array:
         """The lowest point of a wide scan of q_0, c_1 and chi."""

@@ -107,7 +107,7 @@ def energetic(ladder: Ladder, pattern: Pattern, kappa: Array, n: int, nudges: Ar
     positions, widths = pattern.bends(ladder)
     width = lax.stop_gradient(jnp.sqrt(1.0 - ladder.outer) / scale)
     bends = tuple((b + kappa) / scale for b in positions)
-    rule = gaussian_rule((*bends, 0.0), (*(width for _ in widths), 1.0), 2 * _rule(n))
+    rule = gaussian_rule((*bends, 0.0), (*(width for _ in widths), 1.0), 2 * _rule(n), mild=True)
     return jnp.sum(rule.weights * f(scale * rule.nodes - kappa))
 
 
@@ -176,7 +176,7 @@ def functions(
         sharp = jnp.sqrt(squares + lax.stop_gradient(inside)) / scale
         bends = tuple((b - h) / scale for b in positions)
         sharpness = tuple(jnp.broadcast_to(w, h.shape) for w in sharp)
-        z = gaussian_rule((peak, *bends), (spread, *sharpness), _rule(n), lower=lo, upper=hi)
+        z = gaussian_rule((peak, *bends), (spread, *sharpness), _rule(n), lower=lo, upper=hi, mild=True)
         return _tabulated(_log_mean_exp(m * f(h[:, None] + scale * z.nodes), z.log_weights) / m, grid)
 
     def step(f: Negative, what: tuple[Array, ...]) -> tuple[Negative, Array]:
