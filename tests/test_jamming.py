@@ -12,8 +12,15 @@ import replicax as rx
 from replicax.answers.lines.jamming import limit
 from replicax.numerics.minimise import minimise
 from replicax.numerics.stretched import stretched_grid, tabulate
+from replicax.theory.full_jamming import LEVELS, depths, on_grid, resampled
 from replicax.theory.jamming import Jamming
 from replicax.theory.steps import GroundStates, Solutions
+from replicax.vocabulary.ladder import Ladder
+
+#: alpha_J^(1), .., alpha_J^(8) at kappa = -1
+STEPS = (
+    12.3196343466, 12.2872222215, 12.2825415217, 12.2813488155, 12.2809369447, 12.2807647506, 12.2806826027, 12.2806394274,
+)  # fmt: skip
 
 
 def one_step(x, kappa):
@@ -108,7 +115,57 @@ def test_full_breaking_is_isostatic():
     np.testing.assert_allclose(found.contacts[:3], [1.2672, 1.0821, 1.0343], atol=1e-4)
     assert np.all(np.diff(found.contacts) < 0) and found.contacts[-1] > 1
     full = rx.threshold(rx.SphericalPerceptron(kappa=-1.0), "jamming", k=np.inf)
-    assert abs(full.value - 12.28058) < 3e-5 and full.error < 1e-6 * full.value
+    assert abs(full.value - 12.28058) < 3e-5 and full.error < 5e-7 * full.value
+
+
+def eight_steps():
+    """A ladder like those at jamming: powers of the depth and of c, in arrays of as many levels as the finest grid."""
+    count, absent = 8, np.zeros(LEVELS[-1] - 8)
+    c = 80.0 * np.exp(1.9 * np.log(count / (np.arange(count) + 0.5)))
+    further = np.append(np.sqrt(c[:-1] * c[1:]), c[-1] * np.sqrt(c[-1] / c[-2]))
+    distance = 0.45 * (further / further[-1]) ** -1.4
+    steps = np.diff(distance, prepend=0.0)
+    values = 1.0 - distance[-1], np.append(steps, absent), np.append(c, absent), 1.0, count
+    return Ladder(*map(jnp.asarray, values))
+
+
+def test_grids_lie_along_the_steps():
+    """As many levels: the same ladder; more: c is the same power of the depth, 1 - q the same power of c."""
+    ladder = eight_steps()
+    again = on_grid(*resampled(ladder, ladder.count), ladder.count)
+    for ours, other in zip(again, ladder):
+        np.testing.assert_allclose(ours, other, rtol=1e-12)
+    finer = on_grid(*resampled(ladder, jnp.asarray(13)), jnp.asarray(13))
+    c, distance = np.asarray(finer.ms), np.cumsum(finer.steps)
+    np.testing.assert_allclose(c[:13], 80.0 * np.exp(1.9 * depths(16, jnp.asarray(13))[:13]), rtol=1e-10)
+    between = np.sqrt(c[:12] * c[1:13])
+    powers = np.diff(np.log(distance[:12])) / np.diff(np.log(between))
+    np.testing.assert_allclose(powers, -1.4, rtol=1e-8)
+    assert np.all(c[13:] == 0) and np.all(finer.steps[13:] == 0)
+    assert float(finer.outer) + distance[-1] == pytest.approx(1.0, abs=1e-14)
+
+
+def test_shape_of_a_grid():
+    """log c + a_0 + a_1 s + a_2 s^2, and a_3 for the outermost level."""
+    ladder, count = eight_steps(), jnp.asarray(8)
+    x, c = resampled(ladder, count)
+    moved = on_grid(x.at[-4:].set(jnp.asarray([0.1, 0.2, -0.3, 0.4])), c, count)
+    s = -np.log(1 - (np.arange(8)[::-1] + 0.5) / 8)
+    expected = 0.1 + 0.2 * s - 0.3 * s**2 + 0.4 * (np.arange(8) == 7)
+    np.testing.assert_allclose(np.log(moved.ms[:8] / ladder.ms[:8]), expected, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_the_limit_of_grids_is_that_of_steps():
+    """8 steps and their extrapolation, computed on their own, and grids of 12 and 16 levels: within 5e-7, and below 8 steps."""
+    kappa = np.array([-0.5, -1.0, -2.0])
+    full = rx.threshold(rx.SphericalPerceptron(kappa=kappa), "jamming", k=np.inf)
+    assert np.all(full.converged)
+    np.testing.assert_allclose(full.value, [4.6965975, 12.2805711, 124.725058], rtol=2.5e-7)
+    eight = np.array([4.6966043272, 12.2806394274, 124.7254989707])
+    assert np.all(full.value < eight) and np.all(full.error < 5e-7 * full.value)
+    extrapolated, _ = limit(jnp.asarray(STEPS))
+    assert abs(float(extrapolated) - full.value[1]) <= full.error[1]
 
 
 @pytest.mark.slow

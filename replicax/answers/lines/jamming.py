@@ -1,4 +1,7 @@
-"""Jamming of the spherical perceptron: the k-step thresholds, and their limit k -> inf by extrapolation."""
+"""Jamming of the spherical perceptron: the k-step thresholds, and their limit k -> inf on grids of c(q).
+
+What the steps extrapolate to stands beside the grids: the error of the limit is the step of the grids to it, or how far both ways lie apart.
+"""
 
 import functools
 from collections.abc import Callable
@@ -10,13 +13,14 @@ from jax import Array
 
 from replicax.answers.solve import batched
 from replicax.answers.thresholds import Explicit, Options, Threshold, define
+from replicax.theory.full_jamming import Full, full
 from replicax.theory.hierarchy import Hierarchy, Parisi
 from replicax.theory.jamming import Jamming
 from replicax.theory.models import SphericalPerceptron
 from replicax.vocabulary.ladder import Ladder
 from replicax.vocabulary.limits import is_concrete
 
-#: the most steps; k = inf is extrapolated from all of them
+#: the most steps; the grids of k = inf are made from all of them
 MOST = 8
 
 
@@ -63,14 +67,23 @@ def _jamming(model: SphericalPerceptron, options: Options, n: int):
     # a finite k asks for no limit: its derivative must not be one of equal values
     extrapolated, bracket = limit(jnp.where(forever, values, (jnp.arange(MOST) + 1.0) ** -2.0))
     broken = (kappa < 0) & (count > 0)
+    nothing = Full(extrapolated, bracket, jnp.zeros(()), jnp.zeros((), bool))
+    grids = nothing
+    if not options["extended"]:
+        steps = landscape.ladder(rows.x[MOST - 1], jnp.asarray(MOST))
+        wanted = jax.lax.stop_gradient(broken & forever & jnp.all(rows.converged))
+        grids = jax.lax.cond(wanted, lambda: full(landscape, steps), lambda: nothing)
+    limiting = jnp.where(grids.converged, grids.value, extrapolated)
+    apart = jnp.maximum(jnp.abs(grids.step), jnp.abs(limiting - extrapolated))
+    bracket = jnp.where(grids.converged, apart, bracket)
     symmetric = Jamming(kappa, MOST).symmetric()
-    value = jnp.where(broken, jnp.where(forever, extrapolated, values[-1]), symmetric)
+    value = jnp.where(broken, jnp.where(forever, limiting, values[-1]), symmetric)
     used = jnp.where(forever, jnp.arange(MOST) < MOST, jnp.arange(MOST) == count - 1)
     predicted = jnp.max(jnp.where(used, rows.predicted, 0.0))
     error = jnp.where(broken, jnp.where(forever, bracket, predicted), 0.0) + 1e-10 * value
     touching = jnp.where(forever, 1.0, contacts[-1])
     touching = jnp.where(broken, touching, symmetric * Jamming(kappa, MOST).below())
-    slope = jnp.max(jnp.where(used, rows.slope / rows.value, 0.0))
+    slope = jnp.maximum(jnp.max(jnp.where(used, rows.slope / rows.value, 0.0)), grids.slope)
     converged = jnp.all(rows.converged | ~used) | ~broken
     if options["extended"]:  # no limit is known
         converged = converged & ~forever
