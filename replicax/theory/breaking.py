@@ -18,7 +18,7 @@ from jax import Array, lax
 from replicax.numerics.minimise import Minimum, minimise
 from replicax.numerics.quadrature import RANGE
 from replicax.numerics.roots import moving_root
-from replicax.vocabulary.ladder import Ladder
+from replicax.vocabulary.ladder import Ladder, below_bend
 
 #: a further step lowers the value by more than this part of what the one before did; a value is known to this part
 _WORTH, _NOTHING = 1e-6, 1e-8
@@ -252,4 +252,4 @@ def quadratic_tilt(h: Array, variance: Array, m: Array, response: Array) -> tupl
     below = h < 0
     peak = jnp.where(below, -h / jnp.sqrt(variance) * gain / (1.0 + gain), 0.0)
     spread = jnp.where(below, 1.0 / jnp.sqrt(1.0 + gain), 1.0)
-    return peak, spread, peak - RANGE, peak + RANGE
+    return peak, spread, peak - below_bend(h, variance), peak + RANGE

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from replicax.numerics.brackets import vertex
 from replicax.numerics.special import H, log_add_exp, log_H, log_hinge
 from replicax.theory.breaking import Landscape, quadratic_tilt
 from replicax.theory.hierarchy import Hierarchy
@@ -117,11 +118,16 @@ class Jamming(Landscape):
         return self.below(), 0.5 * jax.grad(lambda kappa: jnp.exp(log_hinge(kappa)))(self.kappa)
 
     def first(self) -> Array:
-        """The lowest point of a wide scan of q_0 and c_1 (1 - q_0)."""
+        """The lowest point of a wide scan of q_0 and c_1 (1 - q_0), compared between the points of c_1: next to those, q_0 hardly matters."""
         one = Jamming(self.kappa, 1)
-        places, gains = jnp.meshgrid(jnp.linspace(-13.0, 9.0, 34), jnp.linspace(-2.0, 9.0, 23))
-        distance = jax.nn.sigmoid(places.ravel())
-        tries = jnp.stack([places.ravel(), gains.ravel() - jnp.log(distance)], axis=1)
-        values = jax.vmap(lambda x: one.value(one.ladder(x, 1), self.nodes))(tries)
-        best = tries[jnp.nanargmin(values)]
+        places, gains = jnp.linspace(-13.0, 17.0, 46), jnp.linspace(-2.0, 9.0, 23)
+
+        def least(place: Array) -> tuple[Array, Array]:
+            points = jnp.stack([jnp.full(gains.size, place), gains - jnp.log(jax.nn.sigmoid(place))], axis=1)
+            values = jax.vmap(lambda x: one.value(one.ladder(x, 1), self.nodes))(points)
+            best = jnp.nanargmin(values)
+            return -vertex(-values, best), points[best]
+
+        values, points = jax.vmap(least)(places)
+        best = points[jnp.nanargmin(values)]
         return jnp.zeros(2 * self.most).at[0].set(best[0]).at[self.most].set(best[1])

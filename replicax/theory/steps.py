@@ -34,7 +34,7 @@ from replicax.theory.perceptron import Bipartite
 from replicax.theory.replicas import Replicas
 from replicax.theory.zero_complexity import AtZeroComplexity
 from replicax.vocabulary.factors import Errors
-from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic, stabilities
+from replicax.vocabulary.ladder import Ladder, Pattern, below_bend, energetic, entropic, stabilities
 from replicax.vocabulary.levels import is_frozen
 from replicax.vocabulary.limits import INFINITE
 
@@ -88,7 +88,7 @@ class Violated(Pattern):
 
     def tilt(self, h: Array, variance: Array, m: Array, response: Array) -> tuple[Array, Array, Array, Array]:
         zero = jnp.zeros_like(h)
-        return zero, zero + 1.0, zero - RANGE, zero + RANGE + jnp.sqrt(2.0 * m)
+        return zero, zero + 1.0, -below_bend(h, variance), zero + RANGE + jnp.sqrt(2.0 * m)
 
 
 def ground_pattern(model: SphericalPerceptron) -> Pattern:

@@ -24,8 +24,8 @@ from jax import Array, lax
 from replicax.numerics.quadrature import RANGE, gaussian_rule
 from replicax.numerics.stretched import Grid, Tabulated, stretched_grid, tabulate
 
-#: -f below this is zero
-_NOTHING = 1e-18
+#: how far down rules look where the margin is as far, in standard deviations; -f below what is left there is zero
+_FURTHEST, _NOTHING = 12.0, 1e-32
 
 
 class Ladder(NamedTuple):
@@ -95,6 +95,11 @@ class Pattern(eqx.Module):
     @abc.abstractmethod
     def tilt(self, h: Array, variance: Array, m: Array, response: Array) -> tuple[Array, Array, Array, Array]:
         """Of exp(m f(h + sqrt(variance) z) - z^2/2) far from the bends: (peak, its width, lowest z, highest z)."""
+
+
+def below_bend(h: Array, variance: Array) -> Array:
+    """How far down a rule looks from a field h > 0: beyond the margin."""
+    return jnp.clip(h / jnp.sqrt(variance) + 3.0, RANGE, _FURTHEST)
 
 
 def energetic(ladder: Ladder, pattern: Pattern, kappa: Array, n: int, nudges: Array | None = None) -> Array:
