@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import erfc, log_ndtr
 
 import replicax as rx
@@ -183,6 +183,24 @@ def test_derivative_in_the_margin():
     alpha = lambda kappa: rx.threshold(rx.SphericalPerceptron(kappa=kappa), "jamming", k=2).value
     ends = alpha(np.array([-1.001, -0.999]))
     assert float(jax.grad(alpha)(-1.0)) == pytest.approx(float(ends[1] - ends[0]) / 0.002, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_where_clusters_are_orthogonal():
+    """kappa = -6: q_0 = 4e-8, where f_0(6) alone counts; one step in closed form.  Two steps were off by 1e-3 or not found."""
+
+    def one(log_c):
+        c = np.exp(log_c)
+        missed = np.exp(-18.0 * c / (1 + c)) / np.sqrt(1 + c) * np.exp(log_ndtr(-6.0 / np.sqrt(1 + c)))
+        return 0.5 * np.log1p(c) / -np.log1p(missed - np.exp(log_ndtr(-6.0)))
+
+    exact = minimize_scalar(one, bounds=(4.0, 8.0), method="bounded", options=dict(xatol=1e-9)).fun
+    found = rx.threshold(
+        rx.SphericalPerceptron(kappa=np.array([-6.0, -6.0, -5.0])), "jamming", k=np.array([1.0, 2.0, 2.0])
+    )
+    assert np.all(found.converged) and np.all(found.error < 1e-7 * found.value)
+    assert float(found.value[0]) == pytest.approx(exact, rel=1e-9)
+    assert 0.9993 < float(found.value[1]) / exact < 0.9995
 
 
 def test_bad_steps_are_refused():

@@ -22,6 +22,8 @@ from replicax.vocabulary.limits import is_concrete
 
 #: the most steps; the grids of k = inf are made from all of them
 MOST = 8
+#: what twice the nodes may change of a threshold
+_SHARP = 1e-7
 
 
 def limit(values: Array) -> tuple[Array, Array]:
@@ -58,12 +60,14 @@ def _jamming(model: SphericalPerceptron, options: Options, n: int):
     landscape = Jamming(negative, MOST, extended=options["extended"])
     rows = landscape.climb(jax.lax.stop_gradient(count))
 
-    def at(row: Array) -> tuple[Array, Array]:
+    def at(row: Array) -> tuple[Array, Array, Array]:
         ladder = landscape.ladder(landscape.stationary(rows.x[row], row + 1), row + 1)
-        return landscape.value(ladder, landscape.fine), landscape.contacts(ladder, landscape.fine)
+        value, sharper = (landscape.value(ladder, n * landscape.fine) for n in (1, 2))
+        return value, landscape.contacts(ladder, landscape.fine), jnp.abs(sharper - value)
 
     needed = jnp.where(forever, jnp.arange(MOST), jnp.maximum(count - 1, 0))
-    values, contacts = jax.lax.map(at, needed)
+    values, contacts, blurred = jax.lax.map(at, needed)
+    blurred = jnp.max(blurred)
     # a finite k asks for no limit: its derivative must not be one of equal values
     extrapolated, bracket = limit(jnp.where(forever, values, (jnp.arange(MOST) + 1.0) ** -2.0))
     broken = (kappa < 0) & (count > 0)
@@ -80,11 +84,11 @@ def _jamming(model: SphericalPerceptron, options: Options, n: int):
     value = jnp.where(broken, jnp.where(forever, limiting, values[-1]), symmetric)
     used = jnp.where(forever, jnp.arange(MOST) < MOST, jnp.arange(MOST) == count - 1)
     predicted = jnp.max(jnp.where(used, rows.predicted, 0.0))
-    error = jnp.where(broken, jnp.where(forever, bracket, predicted), 0.0) + 1e-10 * value
+    error = jnp.where(broken, jnp.where(forever, bracket, predicted) + blurred, 0.0) + 1e-10 * value
     touching = jnp.where(forever, 1.0, contacts[-1])
     touching = jnp.where(broken, touching, symmetric * Jamming(kappa, MOST).below())
     slope = jnp.maximum(jnp.max(jnp.where(used, rows.slope / rows.value, 0.0)), grids.slope)
-    converged = jnp.all(rows.converged | ~used) | ~broken
+    converged = (jnp.all(rows.converged | ~used) & (blurred < _SHARP * value)) | ~broken
     if options["extended"]:  # no limit is known
         converged = converged & ~forever
     columns, residual = dict(error=error, contacts=touching), jnp.where(broken, slope, 0.0)
