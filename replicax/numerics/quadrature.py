@@ -32,8 +32,6 @@ _BULK = 0.0577215664901533
 _LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 _LOG_NOTHING = float(np.log(1e-300))
 _ORDER = 16
-#: the outer half of the panels beside a mild bend covers no more of its u
-_OUTER = 2.3
 
 
 class Rule(NamedTuple):
@@ -62,14 +60,12 @@ def gaussian_rule(
     upper: ArrayLike = RANGE,
     even: bool = False,
     moving: bool = False,
-    mild: bool = False,
 ) -> Rule:
     """The rule for an integrand that bends at `bends` over `widths` (arrays of one shape S): nodes of shape S + (nodes,).
 
     `n` nodes for one bend or two, n a bend for more (none: one bend at 0 of width 1).  `even`: the integrand is even in z (then the bends
     must lie in mirrored pairs; a single one stands for its pair): the same accuracy from half the nodes, on z > 0.  `moving`: the bends are
-    jumps; panels end there and move with them, and the derivative of the integral is that of the moving panels (Leibniz).  `mild`:
-    derivatives bend, and the integral comes from far beyond narrow widths: panels, n nodes a bend of several, half of them out there.
+    jumps; panels end there and move with them, and the derivative of the integral is that of the moving panels (Leibniz).
     """
     if not bends:
         bends, widths = (0.0,), (1.0,)
@@ -84,10 +80,10 @@ def gaussian_rule(
         w = [jnp.minimum(x, 1.0) for x in w]
         b, w = [*b, jnp.asarray(_BULK)], [*w, jnp.asarray(_WIDEST)]
     elif not even:
-        if len(b) == 2 and not mild:
+        if len(b) == 2:
             return _two_bends(b, w, lo, hi, max(n, 2 * _ORDER))
         w = _narrowest(b, w)
-    return _panels(b, w, jnp.zeros_like(hi) if even else lo, hi, n, even, mild)
+    return _panels(b, w, jnp.zeros_like(hi) if even else lo, hi, n, even)
 
 
 def _narrowest(bends, widths):
@@ -150,7 +146,7 @@ def _within(bend, width, lo, hi, inwards):
     return jnp.clip(bend, lo + margin, hi - margin), width
 
 
-def _panels(b, w, lo, hi, n, even, mild) -> Rule:
+def _panels(b, w, lo, hi, n, even) -> Rule:
     shape = jnp.broadcast_shapes(*(x.shape for x in (*b, *w, lo, hi)))
     bends = jnp.stack([jnp.broadcast_to(x, shape) for x in b])
     widths = jnp.stack([jnp.broadcast_to(x, shape) for x in w])
@@ -158,27 +154,16 @@ def _panels(b, w, lo, hi, n, even, mild) -> Rule:
     bends, widths = lax.sort(_within(bends, widths, lo[None], hi[None], 0.49), dimension=0, num_keys=1)
     middles = 0.5 * (bends[1:] + bends[:-1])
     ends = [lo, *middles, hi]
-    panels = max(1, n // (2 * _ORDER))
+    s, ds = unit_panels(max(1, n // (2 * _ORDER)))
     nodes, jacobians = [], []
     for bend, width, left, right in zip(bends, widths, ends[:-1], ends[1:]):
         for edge in (left, right):
-            u, du = _stretched(jnp.arcsinh((edge - bend) / width), panels, mild)
+            length = jnp.arcsinh((edge - bend) / width)
+            u = length[..., None] * _along(s, length)
             nodes.append(bend[..., None] + width[..., None] * jnp.sinh(u))
-            jacobians.append(width[..., None] * jnp.abs(du) * jnp.cosh(u))
+            jacobians.append((jnp.abs(length) * width)[..., None] * _along(ds, length) * jnp.cosh(u))
     scale = 2.0 if even else 1.0
     return Rule(jnp.concatenate(nodes, -1), scale * jnp.concatenate(jacobians, -1))
-
-
-def _stretched(length: Array, panels: int, mild: bool) -> tuple[Array, Array]:
-    """Nodes and weights of `panels` panels between 0 and `length` (of either sign)."""
-    every = lambda length, panels: tuple(length[..., None] * _along(x, length) for x in unit_panels(panels))
-    if not mild or panels == 1:
-        return every(length, panels)
-    near = panels // 2
-    outer = jnp.clip(length * (1.0 - near / panels), -_OUTER, _OUTER)
-    inner = length - outer
-    (u, du), (v, dv) = every(inner, near), every(outer, panels - near)
-    return jnp.concatenate([u, inner[..., None] + v], -1), jnp.concatenate([du, dv], -1)
 
 
 def unit_panels(panels: int) -> tuple[np.ndarray, np.ndarray]:

@@ -112,13 +112,14 @@ def energetic(ladder: Ladder, pattern: Pattern, kappa: Array, n: int, nudges: Ar
     positions, widths = pattern.bends(ladder)
     width = lax.stop_gradient(jnp.sqrt(1.0 - ladder.outer) / scale)
     bends = tuple((b + kappa) / scale for b in positions)
-    rule = gaussian_rule((*bends, 0.0), (*(width for _ in widths), 1.0), 2 * _rule(n), mild=True)
+    rule = gaussian_rule((*bends, 0.0), (*(width for _ in widths), 1.0), 2 * _rule(n, bends))
     return jnp.sum(rule.weights * f(scale * rule.nodes - kappa))
 
 
-def _rule(n: int) -> int:
-    """Nodes of a rule a bend: pairs of panels; few for a first look."""
-    return 64 * max(1, n // 64) if n >= 32 else 32
+def _rule(n: int, bends: tuple[Array, ...]) -> int:
+    """Nodes of a rule around a peak and these bends: of all of two, of each of more (panels); few for a first look."""
+    each = 64 * max(1, n // 64) if n >= 32 else 32
+    return 2 * each if len(bends) == 1 else each
 
 
 class Negative(NamedTuple):
@@ -181,7 +182,7 @@ def functions(
         sharp = jnp.sqrt(squares + lax.stop_gradient(inside)) / scale
         bends = tuple((b - h) / scale for b in positions)
         sharpness = tuple(jnp.broadcast_to(w, h.shape) for w in sharp)
-        z = gaussian_rule((peak, *bends), (spread, *sharpness), _rule(n), lower=lo, upper=hi, mild=True)
+        z = gaussian_rule((peak, *bends), (spread, *sharpness), _rule(n, bends), lower=lo, upper=hi)
         return _tabulated(_log_mean_exp(m * f(h[:, None] + scale * z.nodes), z.log_weights) / m, grid)
 
     def step(f: Negative, what: tuple[Array, ...]) -> tuple[Negative, Array]:
