@@ -367,6 +367,44 @@ def test_large_m_tends_to_the_envelope():
     assert abs(finite - envelope.value) > 1e-6
 
 
+@pytest.mark.parametrize("m", [300.0, 3e4, 1e6])
+def test_many_replicas_of_bounded_slope(m):
+    """One peak, a flat one and two far apart (m v below, at and above 1): against sums over 10^5 points."""
+    from replicax.vocabulary.priors import Binary
+
+    f, h = Binary().terminal(jnp.zeros(())), np.array([0.0, 1e-4, 0.01, 0.3, 5.0])
+    for product in (0.3, 1.0, 3.0):
+        v = product / m
+        out = tower(f, (Level((v * jnp.ones(h.size),), m),), 128, (jnp.asarray(h),))
+        reach = 9 + m * np.sqrt(v)
+        z = np.linspace(-reach, reach, 200_001)
+        x = h[:, None] + np.sqrt(v) * z
+        exponent = m * np.logaddexp(x, -x) - z**2 / 2
+        value = logsumexp(exponent, axis=1)
+        weights = np.exp(exponent - value[:, None])
+        weights /= weights.sum(axis=1, keepdims=True)
+        value = (value + np.log(reach * 1e-5 / np.sqrt(2 * np.pi))) / m
+        mean = np.sum(weights * np.tanh(x), axis=1)
+        gap = np.sum(weights * (np.tanh(x) - mean[:, None]) ** 2, axis=1)
+        assert np.max(np.abs(out.value - value)) < 1e-14 * (1 + 300 / m)
+        assert np.max(np.abs(out.score[0] - mean)) < 1e-10
+        np.testing.assert_allclose(out.gap[0][0], gap, rtol=1e-6, atol=1e-12)
+
+
+def test_small_variance_around_a_kink_of_many_replicas():
+    """An outer variance of 1e-10 is not small where the level below it bends over 1/m: E z-average of the inner level, by Gauss-Hermite."""
+    from replicax.vocabulary.priors import Binary
+
+    f, m, outer, inner = Binary().terminal(jnp.zeros(())), 1e6, 1e-10, 1e-7
+    both = tower(f, (Level((jnp.asarray(outer),), 0.0), Level((jnp.asarray(inner),), m)), 256)
+    z, w = np.polynomial.hermite_e.hermegauss(100)
+    h = jnp.asarray(np.sqrt(outer) * z)
+    one = tower(f, (Level((inner * jnp.ones(h.size),), m),), 512, (h,))
+    w = w / w.sum()
+    assert both.overlap[0][0] == pytest.approx(float(w @ one.score[0] ** 2), rel=1e-3)
+    assert both.gap[1][0] == pytest.approx(float(w @ one.gap[0][0]), rel=1e-3)
+
+
 def test_ground_state_envelopes():
     """g(h; chi) of both losses by direct maximisation; E_z g and its chi-derivative with moving panels."""
     costs = (lambda x: 1.0 * (x < 0.2), lambda x: 0.5 * np.maximum(0.2 - x, 0) ** 2)

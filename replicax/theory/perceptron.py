@@ -145,7 +145,7 @@ class Bipartite(Problem):
             if is_frozen(m):  # lim m [(q + overlap/m)(q^ + conjugate/m) - q q^]
                 coupling = coupling + q * conjugate + q_hat * overlap
                 continue
-            coupling = coupling + m * ((q + overlap) * (q_hat + conjugate) - q * q_hat)
+            coupling = coupling + m * (overlap * (q_hat + conjugate) + q * conjugate)
             q, q_hat = q + overlap, q_hat + conjugate
         norm = site.norm * site.b if model.prior.norm == "free" else 0.0
         along = 0.0 if site.R_hat is None else site.R * site.R_hat

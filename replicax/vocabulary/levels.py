@@ -43,6 +43,8 @@ _STENCIL = 0.015
 _FAR = 4.5
 #: nodes gather at a pair of peaks that are farther apart than about the square root of this
 _APART = 400.0
+#: of two maxima that differ by more than this in the exponent the lower one does not count
+_NEVER = 45.0
 
 Fields = tuple[Array, ...]
 
@@ -357,7 +359,11 @@ def _steps(
     v = everywhere(level.variances[component])
     width = jnp.minimum(1.0, jnp.stack([jnp.asarray(w, float) for w in bends.widths]).min(0))
     slope = terminal.slope(component)
-    if not plain:  # exp(m f) varies over 1/(m |f'|)
+    # a deeper level of large m turns a bounded slope over 1/m
+    sharp = sum((abs(slope) * deep.m for deep in deeper if slope and not is_frozen(deep.m)), 0.0)
+    if plain:
+        width = 1.0 / (1.0 / width + sharp)
+    else:  # exp(m f) varies over 1/(m |f'|)
         steepness = jnp.abs(inner(h).score[0]) if slope is None else slope
         width = 1.0 / (1.0 / width + m * steepness)
     width = everywhere(lax.stop_gradient(width))
@@ -365,11 +371,9 @@ def _steps(
     small = (v <= 0.0) if parting else (v < SMALL * width**2)  # two maxima part at every variance
     scale = jnp.sqrt(jnp.where(small, 1.0, v))
     if plain or slope == 0.0:
-        # a deeper level of large m turns a bounded slope over 1/m; m = inf: it jumps between two maxima, which part at variance 1 with
-        # the cube root of the field
+        # m = inf: it jumps between two maxima, which part at variance 1 with the cube root of the field
         frozen = [deep for deep in deeper if slope and is_frozen(deep.m)]
         jumps = terminal.jumps or bool(frozen)
-        sharp = sum((abs(slope) * deep.m for deep in deeper if slope and not is_frozen(deep.m)), 0.0)
         for deep in frozen:
             critical = jnp.abs(1.0 - deep.variances[component] * (slope or 0.0) ** 2) ** 1.5
             sharp = sharp + 1.0 / lax.stop_gradient(jnp.maximum(critical, 1e-5))
@@ -415,10 +419,19 @@ def _steps(
         reach = RANGE + slope * m * scale
         positions = tuple((b - h) / scale for b in bends.positions)
         widths = tuple(jnp.maximum(everywhere(w) / scale, reach / 3.0) for w in bends.widths)
+        ends = -reach, reach
         if even and len(positions) == 1:  # a pair of peaks far apart
             centre, narrow = _far_peak(terminal, scale, m)
             positions, widths = (centre,), (jnp.clip(_APART / reach, 3.0 * narrow, widths[0]),)
-        rule = gaussian_rule(positions, widths, n, lower=-reach, upper=reach, even=even)
+        elif terminal.components == 1 and len(positions) == 1 and not deeper:
+            # far out it is a peak, or two
+            far = reach > 2.0 * RANGE
+            peaks, spread, within = _far_peaks(terminal, positions[0], h, scale, m, far)
+            centre = 0.5 * (peaks[0] + peaks[1])
+            positions = tuple(jnp.where(far, p, positions[0]) for p in peaks)
+            widths = (jnp.where(far, spread, widths[0]),) * 2
+            ends = jnp.where(far, centre - within, -reach), jnp.where(far, centre + within, reach)
+        rule = gaussian_rule(positions, widths, n, lower=ends[0], upper=ends[1], even=even)
     nodes, second = _stencil(rule.nodes.shape[-1], even)
     centre = np.arange(len(nodes)) == 0
     fixed = lambda x: jnp.asarray(x, float).reshape((1,) * jnp.ndim(h) + (-1,))
@@ -465,6 +478,39 @@ def _far_peak(terminal: Terminal, scale: Array, m: float | Array) -> tuple[Array
 
     z = lax.fori_loop(0, 12, step, m * scale * (terminal.slope(0) or 0.0) * jnp.ones_like(scale))
     return z, 1.0 / jnp.sqrt(jnp.clip(at(z)[1], 0.05, 1.0))
+
+
+def _far_peaks(
+    terminal: Terminal, bend: Array, h: Array, scale: Array, m: float | Array, wanted: Array
+) -> tuple[tuple[Array, Array], Array, Array]:
+    """The maxima of m f(h + scale z) - z^2/2 (f convex with bounded slope, and a bend), how wide they are, and how far from their middle
+    everything lies; meaningless if none of them is `wanted`.
+
+    The outermost ones, by Newton from beyond in x = h + scale z; twice the higher one where the other one does not count.
+    """
+    terminal, bend, h, scale = jax.tree.map(lax.stop_gradient, (terminal, h + scale * bend, h, scale))
+    m, bound = lax.stop_gradient(jnp.asarray(m, float)), terminal.slope(0) or 0.0
+    v = m * scale**2
+
+    def at(x: Array, h: Array, v: Array) -> tuple[Array, Array]:
+        _, score, hessian = terminal.derivatives(x)
+        return x - h - v * score[0], 1.0 - v * hessian[0][0]
+
+    def step(_: int, x: Array) -> Array:
+        excess, slope = at(x, h[None], v[None])
+        return jnp.clip(x - excess / jnp.maximum(slope, 0.1), (h - bound * v)[None], (h + bound * v)[None])
+
+    steps = jnp.where(jnp.any(wanted), 10, 0)
+    up, down = lax.fori_loop(0, steps, step, jnp.stack([h + bound * v, h - bound * v]))
+    height = lambda x: m * terminal(x) - 0.5 * ((x - h) / scale) ** 2
+    high, low = height(up), height(down)
+    best, one = jnp.where(high > low, up, down), jnp.abs(high - low) > _NEVER
+    wide = lambda x: 1.0 / jnp.sqrt(jnp.clip(at(x, h, v)[1], 1.0 / jnp.sqrt(1.0 + m), 1.0))
+    up, down = jnp.where(one, best, up), jnp.where(one, best, down)
+    apart, spread = 0.5 * jnp.abs(up - down) / scale, wide(best)
+    # a single peak is widest towards the bend
+    flat = jnp.where(height(best) - height(bend) < _NEVER, RANGE * wide(bend), 0.0)
+    return ((down - h) / scale, (up - h) / scale), spread, jnp.maximum(apart + RANGE * spread, flat)
 
 
 def _stencil(n: int, even: bool) -> tuple[np.ndarray, np.ndarray]:
