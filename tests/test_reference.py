@@ -119,6 +119,28 @@ def test_no_zero_complexity():
 
 
 @pytest.mark.slow
+def test_zero_complexity_of_very_many():
+    """y* of 10^2 next to a fold and of some 10^4, which the refined rules find: S_E changes its sign there."""
+    model = rx.BinaryPerceptron(alpha=np.array([0.3074, 0.4676]), kappa=np.array([0.693, -0.19]))
+    d = np.array([0.0012, 0.0071])
+    star = rx.solve(model, around(d=d, y="star"))
+    assert np.all(star.converged) and 290 < star.y[0] < 300 and 4e4 < star.y[1] < 5e4
+    for factor, sign in ((0.98, 1), (1.02, -1)):
+        assert np.all(sign * rx.solve(model, around(d=d, y=factor * star.y)).S_E > 1e-4)
+
+
+@pytest.mark.slow
+def test_zero_complexity_that_is_out_of_reach():
+    """S_E falls like log y: there is a y*, but no double precision number tells S_E there; a fold with S_E < 0 and limits S_E > 0: none."""
+    model = rx.BinaryPerceptron(
+        alpha=np.array([0.023, 0.2322, 0.4432545, 0.535506]),
+        kappa=np.array([0.741, 0.1773, 0.5138743, -0.12425]),
+    )
+    star = rx.solve(model, around(d=np.array([0.0215, 0.00152, 0.02036754, 0.28852]), y="star"))
+    assert list(star.status) == ["not converged", "not converged", "no solution", "no solution"]
+
+
+@pytest.mark.slow
 def test_slope_along_zero_complexity():
     model = rx.BinaryPerceptron(alpha=0.6)
     d = 0.05 + 1e-4 * np.array([-1.0, 0.0, 1.0])

@@ -69,6 +69,20 @@ def test_external_entropy_of_infinitely_many(model):
     assert abs(2 * excess[1] - excess[0] - limit.S_E) < 1e-5
 
 
+@pytest.mark.slow
+def test_zero_complexity_of_replicas():
+    """y* of 10 to 10^5; farther apart than typical pairs, and where S_E has a positive limit, there is none."""
+    alpha, kappa = np.array([0.6, 0.9975, 1.4721, 0.5355]), np.array([0.0, -0.5064, -0.561, -0.1242])
+    model, d = rx.BinaryPerceptron(alpha=alpha, kappa=kappa), np.array([0.1, 0.0041, 0.3265, 0.2885])
+    star = rx.solve(model, rx.LocalEntropy(d=d, y="star"))
+    assert list(star.status) == ["ok", "ok", "no solution", "no solution"]
+    for factor, sign in ((0.98, 1), (1.02, -1)):
+        y = factor * np.nan_to_num(np.asarray(star.y), nan=2.0)
+        assert np.all(sign * np.asarray(rx.solve(model, rx.LocalEntropy(d=d, y=y)).S_E)[:2] > 1e-4)
+    limit = rx.solve(model, rx.LocalEntropy(d=d, y=np.inf)).S_E
+    assert limit[0] < 0 < limit[3]
+
+
 @pytest.mark.parametrize("y", [5.0, np.inf])
 def test_replicas_are_no_farther_than_typical_pairs(y):
     """q0 = q1 at the distance of typical pairs; beyond it q0 would exceed q1."""

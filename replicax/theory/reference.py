@@ -298,7 +298,8 @@ class AnyReference(Problem):
         if self.frozen:
             coupling = site["gap"] * outer + site["q0"] * site["inner"]
         else:
-            coupling = self.y * (order["q1"] * order["q1_hat"] - order["q0"] * outer)
+            # y (q1 q1^ - q0 q0^) without its cancellations where y is large
+            coupling = self.y * site["gap"] * order["q1_hat"] + order["q0"] * self.y * site["inner"]
         interaction = -site["field"] * site["S"] - 0.5 * order["q1_hat"] * site["complement"] - 0.5 * coupling
         if self.labels is not None:
             interaction = interaction - site["R"] * site["R_hat"]
@@ -361,6 +362,11 @@ class AnyReference(Problem):
 
     def at_y(self, y: Array) -> "AnyReference":
         return eqx.tree_at(lambda p: p.y, self, y)
+
+    def spread(self, state: State) -> Array:
+        """y (q1 - q0)/(1 - q1)."""
+        site = state.parts["site"]
+        return self.number * site["gap"] / site["complement"]
 
     def _fluctuation(self, state: State) -> Array:
         """S_E = lim (Phi - y phi): what the Gaussian fluctuations around the maxima and the terms of order 1/y of q0, q0^ leave."""

@@ -58,6 +58,11 @@ class Replicas(Bipartite):
     def at_y(self, y: Array) -> "Replicas":
         return eqx.tree_at(lambda p: p.ms[1], self, y)
 
+    def spread(self, state: State) -> Array:
+        """y (q1 - q0)/(1 - q1)."""
+        site = state.parts["site"]
+        return self.ms[1] * site.overlaps[1] / site.complement
+
     @property
     def frozen(self) -> bool:
         return is_frozen(self.y)
