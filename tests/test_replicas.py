@@ -98,10 +98,6 @@ def test_replicas_are_no_farther_than_typical_pairs(y):
 def test_what_is_not_known_is_said():
     with pytest.raises(ValueError, match="y = star: on the sphere"):
         rx.solve(rx.SphericalPerceptron(alpha=0.5), rx.LocalEntropy(d=0.1, y="star", ensemble="reference"))
-    with pytest.raises(ValueError, match="labels = teacher"):
-        rx.solve(
-            rx.BinaryPerceptron(alpha=0.5, labels="teacher"), rx.LocalEntropy(d=0.1, ensemble="constrained")
-        )
     with pytest.raises(ValueError, match="branch = core"):
         rx.LocalEntropy(d=0.1, branch="core")
     with pytest.raises(ValueError, match="d, q1"):
