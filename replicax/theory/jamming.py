@@ -10,7 +10,6 @@ Urbani & Zamponi, SciPost Phys. 2 (2017) 019, arXiv:1702.06919.
 """
 
 from collections.abc import Callable
-from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -21,10 +20,10 @@ from replicax.numerics.brackets import vertex
 from replicax.numerics.special import H, log_add_exp, log_H, log_hinge
 from replicax.theory.breaking import Landscape, quadratic_tilt
 from replicax.theory.hierarchy import Hierarchy
-from replicax.vocabulary.ladder import Ladder, Pattern, energetic, entropic, stabilities
+from replicax.vocabulary.ladder import Absorbing, Ladder, Pattern, energetic, entropic, stabilities
 
 
-class Contact(Pattern):
+class Contact(Absorbing):
     """f_k = -h^2/(2 (l_k + offset)) + nudge for h < 0, else 0, with the first step in closed form.
 
     Jamming: l_k = 1, offset 0; squared hinge at T = 0: l_k = chi, offset 1.
@@ -32,8 +31,6 @@ class Contact(Pattern):
 
     nudge: Array | float = 0.0
     offset: float = eqx.field(static=True, default=0.0)
-
-    absorbs: ClassVar[bool] = True
 
     def __call__(self, h: Array, ladder: Ladder) -> Array:
         """(1/c) log[ H(-u) + e^(c nudge - h^2 b/(2(1 + bD))) (1 + bD)^(-1/2) H(u/(1 + bD)^(1/2)) ],  u = h/sqrt(D), b = c/(l_k + offset)."""

@@ -34,7 +34,15 @@ from replicax.theory.perceptron import Bipartite
 from replicax.theory.replicas import Replicas
 from replicax.theory.zero_complexity import AtZeroComplexity
 from replicax.vocabulary.factors import Errors
-from replicax.vocabulary.ladder import Ladder, Pattern, below_bend, energetic, entropic, stabilities
+from replicax.vocabulary.ladder import (
+    Absorbing,
+    Ladder,
+    Pattern,
+    below_bend,
+    energetic,
+    entropic,
+    stabilities,
+)
 from replicax.vocabulary.levels import is_frozen
 from replicax.vocabulary.limits import INFINITE
 
@@ -44,8 +52,6 @@ _LOWEST = 16
 
 class Satisfied(Pattern):
     """f_k = log H(-h/sqrt(1 - q_k)): the pattern is satisfied."""
-
-    absorbs: ClassVar[bool] = False
 
     def __call__(self, h: Array, ladder: Ladder) -> Array:
         return log_H(-h / jnp.sqrt(ladder.rest))
@@ -59,10 +65,8 @@ class Satisfied(Pattern):
         return quadratic_tilt(h, variance, m, response)
 
 
-class Violated(Pattern):
+class Violated(Absorbing):
     """Number of errors at T = 0: f_k = -h^2/(2 chi) down to -1, where the error is made instead; the first step in closed form."""
-
-    absorbs: ClassVar[bool] = True
 
     def __call__(self, h: Array, ladder: Ladder) -> Array:
         c, variance, chi = ladder.ms[0], ladder.steps[0], ladder.rest

@@ -22,7 +22,7 @@ from jax import Array, lax
 
 from replicax.numerics.quadrature import gaussian_rule
 from replicax.numerics.stretched import Grid, Tabulated, tabulate
-from replicax.vocabulary.ladder import Ladder, Negative, Pattern, functions, grid_of
+from replicax.vocabulary.ladder import Absorbing, Ladder, Negative, Pattern, functions, grid_of
 
 _LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 #: nodes of a rule a bend
@@ -55,7 +55,7 @@ class Fields(NamedTuple):
     def gaps(self, x: Array) -> Array:
         """The density of gaps x = Delta - kappa (n,): what has x = 0 exactly (contacts, of weight 1 - its integral) is left out."""
         pattern, ladder = self.pattern, self.ladder
-        if pattern.absorbs:
+        if isinstance(pattern, Absorbing):
             h, slope = pattern.moved(x, ladder)
             return jnp.where(slope > 0, slope * self(h)[0], 0.0)
         m = jnp.append(ladder.ms, 0.0)[0]

@@ -14,7 +14,7 @@ Franz, Parisi, Sevelev, Urbani & Zamponi, SciPost Phys. 2 (2017) 019, arXiv:1702
 
 import abc
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -67,10 +67,10 @@ def entropic(ladder: Ladder) -> Array:
 
 
 class Pattern(eqx.Module):
-    """What one pattern gives at the inner end of a ladder: f(h), smooth, after the innermost step where `absorbs`."""
+    """What one pattern gives at the inner end of a ladder: f(h), smooth."""
 
-    #: f is f_{k-1}: the innermost step in closed form (limits in which f_k has a kink)
-    absorbs: eqx.AbstractClassVar[bool]
+    #: f is f_{k-1} (`Absorbing`)
+    absorbs: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __call__(self, h: Array, ladder: Ladder) -> Array:
@@ -79,10 +79,6 @@ class Pattern(eqx.Module):
     @abc.abstractmethod
     def bare(self, h: Array, ladder: Ladder) -> Array:
         """f_k at fields h."""
-
-    def moved(self, x: Array, ladder: Ladder) -> tuple[Array, Array]:
-        """Where the first step is absorbed: (the field h that leaves the gap x, dh/dx; 0 where none does)."""
-        raise NotImplementedError
 
     @abc.abstractmethod
     def bends(self, ladder: Ladder) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
@@ -95,6 +91,16 @@ class Pattern(eqx.Module):
     @abc.abstractmethod
     def tilt(self, h: Array, variance: Array, m: Array, response: Array) -> tuple[Array, Array, Array, Array]:
         """Of exp(m f(h + sqrt(variance) z) - z^2/2) far from the bends: (peak, its width, lowest z, highest z)."""
+
+
+class Absorbing(Pattern):
+    """A pattern whose f is f_{k-1}: the innermost step in closed form (limits in which f_k has a kink)."""
+
+    absorbs: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def moved(self, x: Array, ladder: Ladder) -> tuple[Array, Array]:
+        """(The field h that leaves the gap x, dh/dx; 0 where none does)."""
 
 
 def below_bend(h: Array, variance: Array) -> Array:
