@@ -215,6 +215,22 @@ def test_two_bends_need_both():
     assert abs(average(shared) / average(fine) - 1) > 1e-7
 
 
+@pytest.mark.parametrize("middle", [0.0, 1.3])
+@pytest.mark.parametrize("apart, width", [(0.0, 0.05), (0.3, 0.05), (4.0, 0.2), (2.0, 3.0)])
+def test_two_bends_of_one_width(apart, width, middle):
+    """Two Gaussian peaks of this width: nodes that are told of the width once are those of two equal widths, at half the arithmetic."""
+    bends = (middle - 0.5 * apart, middle + 0.5 * apart)
+    once, twice = gaussian_rule(bends, (width,), 96), gaussian_rule(bends, (width, width), 96)
+    density = lambda z, b: np.exp(-0.5 * ((z - b) / width) ** 2) / (width * np.sqrt(2 * np.pi))
+    wide = 1 + width**2
+    exact = sum(np.exp(-0.5 * b**2 / wide) / np.sqrt(2 * np.pi * wide) for b in bends)
+    average = lambda rule: jnp.sum(rule.weights * sum(density(rule.nodes, b) for b in bends))
+    assert once.nodes.shape == (96,) and np.all(np.diff(once.nodes) > 0)
+    assert abs(average(once) / exact - 1) < 1e-9 and abs(average(twice) / exact - 1) < 1e-9
+    if width < 1:
+        np.testing.assert_allclose(once.nodes, twice.nodes, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     "apart, peak, wall",
     [

@@ -18,6 +18,8 @@ _FIRST = 0.05
 _SMALLEST = 1e-4
 _CORRECTIONS = 6
 _CAP = 1.0
+#: a walk that does not reach its next place tries this part of the way, until it has taken so many times the evaluations of one try
+_SHORTER, _PATIENCE = 0.25, 3
 
 
 class _Follower(NamedTuple):
@@ -99,96 +101,155 @@ def follow(
 
 
 class Walk(NamedTuple):
-    """Roots x (P, n) at P places, what was seen there (P, ..), and where they were found."""
+    """Roots x (P, n) at P places, what was seen there (P, ..), where they were found, and the derivatives of x and of what was seen along the
+    places.
+    """
 
     x: Array
     seen: Any
     found: Array
+    moves: Array
+    changes: Any
 
 
 class _Walker(NamedTuple):
     index: Array
-    count: Array
+    aim: Array  # the place that is tried: the one with this index, or one on the way there
+    count: Array  # evaluations since the aim was set, and since the last place
+    total: Array
     x: Array
-    base: Array  # the last root, its place, how it moves and how that changes there, the place of the root before it
+    base: Array  # the last root, its place, how it moves and how that changes there
     place: Array
     slope: Array
     bend: Array
-    before: Array
-    met: Array  # how many roots
+    met: Array
     walk: Walk
 
 
 def walk(
     residual: Callable[[Array, Array], tuple[Array, Any]],
     start: Array,
-    origin: Array,
     places: Array,
     *,
     tol: float,
     cap: float = 2.0,
     most: int = 8,
-    over: Callable[[Any], Array] = lambda seen: jnp.zeros((), bool),
     skip: Array | bool = False,
 ) -> Walk:
-    """Roots of R(x, t) at the places t (P,) in turn, from `start` (n,) at t = origin, and what `residual` sees beside R there.
+    """Roots of R(x, t) at the places t (P,) in turn, the first from `start` (n,), and what `residual` sees beside R there.
 
-    Newton from the parabola through the last three roots; where |R| < tol its next step is taken, and what is seen corrected along it.
-    A place is given up after `most` evaluations, all that follow where in addition `over` is true of what the last root had to show.
+    Newton from the parabola along the tangents at the last two roots; where |R| < tol its next step is taken, and what is seen corrected
+    along it.  What is not reached in `most` evaluations is tried from a place on the way; where that fails, too, the walk ends.
     """
     starts = jnp.asarray(start, float)
-    size = places.shape[0]
+    size, unknowns = places.shape[0], starts.size
 
     def turn(s: _Walker) -> _Walker:
-        t = places[s.index]
-        (r, seen), push = jax.linearize(lambda x: residual(x, t), s.x)
-        columns, changes = jax.vmap(push)(jnp.eye(starts.size))
-        step = -solve_linear(columns.T, r)
+        t, goal = s.aim, places[s.index]
+        (r, seen), push = jax.linearize(residual, s.x, t)
+        steps = jnp.eye(unknowns + 1)
+        columns, changes = jax.vmap(push)(steps[:, :-1], steps[:, -1])
+        solved = -solve_linear(columns[:-1].T, jnp.stack([r, columns[-1]], 1))
+        step, slope = solved[:, 0], solved[:, 1]
+        along = jax.tree.map(lambda a: a[-1] + jnp.tensordot(slope, a[:-1], 1), changes)
         step = step * jnp.minimum(1.0, cap / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
         fine = jnp.all(jnp.isfinite(step)) & jnp.all(jnp.isfinite(r))
         good = fine & (jnp.max(jnp.abs(r)) < tol)
         lost = ~good & (~fine | (s.count + 1 >= most))
         x = jnp.where(good, s.x + step, s.x)
-        seen = jax.tree.map(lambda a, b: jnp.where(good, a + jnp.tensordot(step, b, 1), a), seen, changes)
-        last = jax.tree.map(lambda a: a[s.index - 1], s.walk)
-        ends = lost & (s.index > 0) & last.found & over(last.seen)
+        seen = jax.tree.map(
+            lambda a, b: jnp.where(good, a + jnp.tensordot(step, b[:-1], 1), a), seen, changes
+        )
         ran = t - s.place
-        slope = jnp.where(good & (s.met > 0), (x - s.base) / ran, s.slope)
-        bend = jnp.where(good & (s.met > 1), (slope - s.slope) / (t - s.before), jnp.where(good, 0.0, s.bend))
-        before, place = jnp.where(good, s.place, s.before), jnp.where(good, t, s.place)
-        base = jnp.where(good, x, s.base)
-        ahead = places[jnp.minimum(s.index + 1, size - 1)] - place
-        leap = base + ahead * (slope + bend * (ahead + place - before))
-        left = good | lost
-        here = Walk(x, seen, good)
-        done = jax.tree.map(lambda all, one: jnp.where(left, all.at[s.index].set(one), all), s.walk, here)
+        bend = jnp.where(good & s.met, 0.5 * (slope - s.slope) / ran, jnp.where(good, 0.0, s.bend))
+        slope, place = jnp.where(good, slope, s.slope), jnp.where(good, t, s.place)
+        base, arrived = jnp.where(good, x, s.base), good & (t == goal)
+        nearer = s.place + _SHORTER * ran
+        over = ~arrived & ((lost & ~s.met) | (s.total + 1 >= _PATIENCE * most))
+        onwards = jnp.where(s.place < goal, jnp.minimum(goal, t + ran), jnp.maximum(goal, t + ran))
+        index = jnp.where(over, size, s.index + arrived)
+        aim = jnp.where(lost, nearer, jnp.where(good, onwards, t))
+        aim = jnp.where(arrived, places[jnp.minimum(index, size - 1)], aim)
+        ahead = aim - place
+        here = Walk(x, seen, arrived, slope, along)
+        done = jax.tree.map(lambda all, one: jnp.where(arrived, all.at[s.index].set(one), all), s.walk, here)
         return _Walker(
-            jnp.where(ends, size, s.index + left),
-            jnp.where(left, 0, s.count + 1),
-            jnp.where(left, leap, s.x + step),
+            index,
+            aim,
+            jnp.where(good | lost, 0, s.count + 1),
+            jnp.where(arrived, 0, s.total + 1),
+            jnp.where(good | lost, base + ahead * (slope + bend * ahead), s.x + step),
             base,
             place,
             slope,
             bend,
-            before,
-            s.met + good,
+            s.met | good,
             done,
         )
 
     shapes = jax.eval_shape(residual, starts, places[0])[1]
     blank = jax.tree.map(lambda a: jnp.zeros((size, *a.shape), a.dtype), shapes)
-    nothing, zero = jnp.zeros_like(starts), jnp.zeros((), int)
-    at = jnp.asarray(origin, float)
+    nothing, zero, no = jnp.zeros_like(starts), jnp.zeros((), int), jnp.zeros((), bool)
+    roots = jnp.zeros((size, unknowns))
     begin = _Walker(
         jnp.where(skip, size, zero),
+        places[0],
+        zero,
         zero,
         starts,
         starts,
-        at,
+        places[0],
         nothing,
         nothing,
-        at,
-        zero,
-        Walk(jnp.zeros((size, starts.size)), blank, jnp.zeros(size, bool)),
+        no,
+        Walk(roots, blank, jnp.zeros(size, bool), roots, blank),
     )
     return lax.stop_gradient(lax.while_loop(lambda s: s.index < size, turn, lax.stop_gradient(begin)).walk)
+
+
+def between(places: Array, walked: Walk, quantity: Callable[[Any], Array]) -> tuple[Array, Walk]:
+    """Places (2 P - 1,) and the walk there, with one more between any two: where the cubic through `quantity` of what was seen and its slope
+    turns towards zero and back, else half way.
+
+    Two zeros that lie between two places of the walk are seen by this.
+    """
+    width = places[1:] - places[:-1]
+    values, slopes = quantity(walked.seen), quantity(walked.changes)
+    side = jnp.where(values[:-1] < 0, 1.0, -1.0)
+    share = _highest(
+        side * values[:-1], side * values[1:], side * width * slopes[:-1], side * width * slopes[1:]
+    )
+    known = walked.found[1:] & walked.found[:-1]
+    share = jnp.where(known, share, 0.5)
+
+    def cubic(x: Array, dx: Array) -> Array:
+        over = lambda a: a.reshape(-1, *(1,) * (x.ndim - 1))
+        s, h = over(share), over(width)
+        first = x[:-1] + s * h * dx[:-1]
+        chord = x[1:] - x[:-1]
+        turn = 3.0 * chord - h * (2.0 * dx[:-1] + dx[1:])
+        return first + s**2 * (turn + s * (h * (dx[:-1] + dx[1:]) - 2.0 * chord))
+
+    def woven(outer: Array, inner: Array) -> Array:
+        pairs = jnp.stack([outer[:-1], inner], 1).reshape(-1, *outer.shape[1:])
+        return jnp.concatenate([pairs, outer[-1:]])
+
+    more = lambda x, dx: woven(x, cubic(x, dx))
+    half = lambda dx: woven(dx, 0.5 * (dx[1:] + dx[:-1]))
+    return woven(places, places[:-1] + share * width), Walk(
+        more(walked.x, walked.moves),
+        jax.tree.map(more, walked.seen, walked.changes),
+        woven(walked.found, known),
+        half(walked.moves),
+        jax.tree.map(half, walked.changes),
+    )
+
+
+def _highest(start: Array, end: Array, rise: Array, fall: Array) -> Array:
+    """Where on (0, 1) the cubic with these values and slopes has a maximum (1/2 if it has none there)."""
+    chord = end - start
+    a, b, c = 3.0 * (rise + fall - 2.0 * chord), 2.0 * (3.0 * chord - 2.0 * rise - fall), rise
+    square = b * b - 4.0 * a * c
+    root = jnp.sqrt(jnp.where(square > 0, square, 0.0))
+    at = jnp.where(b < 0, 2.0 * c / (root - b), (-b - root) / (2.0 * a))
+    return jnp.where((square > 0) & (at > 0.0) & (at < 1.0), at, 0.5)

@@ -41,14 +41,19 @@ class Rule(NamedTuple):
     jacobian: Array
 
     @property
+    def log_density(self) -> Array:
+        """log G(z) at the nodes."""
+        return -0.5 * self.nodes**2 - _LOG_SQRT_2PI
+
+    @property
     def weights(self) -> Array:
-        return jnp.exp(-0.5 * self.nodes**2 - _LOG_SQRT_2PI) * self.jacobian
+        return jnp.exp(self.log_density) * self.jacobian
 
     @property
     def log_weights(self) -> Array:
         used = self.jacobian > 1e-300  # a panel of no length has no derivatives either
         log_jacobian = jnp.where(used, jnp.log(jnp.where(used, self.jacobian, 1.0)), _LOG_NOTHING)
-        return -0.5 * self.nodes**2 - _LOG_SQRT_2PI + log_jacobian
+        return self.log_density + log_jacobian
 
 
 def gaussian_rule(
@@ -63,9 +68,10 @@ def gaussian_rule(
 ) -> Rule:
     """The rule for an integrand that bends at `bends` over `widths` (arrays of one shape S): nodes of shape S + (nodes,).
 
-    `n` nodes for one bend or two, n a bend for more (none: one bend at 0 of width 1).  `even`: the integrand is even in z (then the bends
-    must lie in mirrored pairs; a single one stands for its pair): the same accuracy from half the nodes, on z > 0.  `moving`: the bends are
-    jumps; panels end there and move with them, and the derivative of the integral is that of the moving panels (Leibniz).
+    `n` nodes for one bend or two, n a bend for more (none: one bend at 0 of width 1); the width of two equally wide ones may be given once.
+    `even`: the integrand is even in z (then the bends must lie in mirrored pairs; a single one stands for its pair): the same accuracy from
+    half the nodes, on z > 0.  `moving`: the bends are jumps; panels end there and move with them, and the derivative of the integral is that
+    of the moving panels (Leibniz).
     """
     if not bends:
         bends, widths = (0.0,), (1.0,)
@@ -80,6 +86,8 @@ def gaussian_rule(
         w = [jnp.minimum(x, 1.0) for x in w]
         b, w = [*b, jnp.asarray(_BULK)], [*w, jnp.asarray(_WIDEST)]
     elif not even:
+        if len(w) == 1:
+            return _alike(b, w[0], lo, hi, n)
         if len(b) == 2:
             return _two_bends(b, w, lo, hi, max(n, 2 * _ORDER))
         w = _narrowest(b, w)
@@ -104,13 +112,35 @@ def _one_bend(bend, width, lo, hi, n, even) -> Rule:
 
 
 def _mirrored(bend, width, hi, n) -> Rule:
-    """Bends at -b and b for an even integrand: trapezoid in u = asinh((z - b)/w) + asinh((z + b)/w), which is odd in z."""
-    last = jnp.arcsinh((hi - bend) / width) + jnp.arcsinh((hi + bend) / width)
-    du, b, w = (last / n)[..., None], bend[..., None], width[..., None]
-    u = 0.5 * du * _along(np.arange(n) + 0.5, last)
-    nodes = jnp.sinh(u) * jnp.sqrt(w**2 + (b / jnp.cosh(u)) ** 2)
-    slope = 1.0 / jnp.sqrt(w**2 + (nodes - b) ** 2) + 1.0 / jnp.sqrt(w**2 + (nodes + b) ** 2)
-    return Rule(nodes, 2.0 * du / slope)
+    """Bends at -b and b for an even integrand: trapezoid in the u of `_pair`, which is odd in z."""
+    du = _both(bend, width, hi) / n
+    nodes, slope = _pair(bend, width, du[..., None] * _along(np.arange(n) + 0.5, du))
+    return Rule(nodes, 2.0 * du[..., None] * slope)
+
+
+def _both(bend, width, z):
+    """u = (asinh((z - b)/w) + asinh((z + b)/w))/2."""
+    return 0.5 * (jnp.arcsinh((z - bend) / width) + jnp.arcsinh((z + bend) / width))
+
+
+def _pair(bend, width, u):
+    """z at the coordinates u of bends at -b and b, z = sinh u sqrt(w^2 + b^2/cosh^2 u), and dz/du."""
+    b, w = bend[..., None], width[..., None]
+    grow = jnp.exp(u)
+    shrink = 1.0 / grow
+    turn = 2.0 / (grow + shrink)
+    root = jnp.sqrt(w**2 + (b * turn) ** 2)
+    return 0.5 * (grow - shrink) * root, (w**2 + b**2 * turn**4) / (turn * root)
+
+
+def _alike(bends, width, lo, hi, n) -> Rule:
+    """Two bends of one width."""
+    (first, one), (second, other) = (_within(b, width, lo, hi, 0.25) for b in bends)
+    middle, half, width = 0.5 * (first + second), 0.5 * jnp.abs(second - first), jnp.maximum(one, other)
+    u0 = _both(half, width, lo - middle)
+    du = (_both(half, width, hi - middle) - u0) / (n - 1)
+    nodes, slope = _pair(half, width, u0[..., None] + du[..., None] * _along(np.arange(n), du))
+    return Rule(middle[..., None] + nodes, du[..., None] * slope)
 
 
 def _two_bends(bends, widths, lo, hi, n) -> Rule:

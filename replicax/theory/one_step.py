@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from replicax.numerics.brackets import vertex
-from replicax.numerics.homotopy import walk
+from replicax.numerics.homotopy import between, walk
 from replicax.numerics.roots import newton
 from replicax.theory.ansatz import KRSB, Frozen, LocalEntropy, OneRSB, poses, require
 from replicax.theory.clusters import complexity
@@ -31,8 +30,6 @@ _INNER = np.linspace(-4.0, 8.0, 37)
 _COARSE = 48
 #: the residual to which the equation of q0 is solved there, before a last step
 _SCANNED = 1e-3
-#: points of the second look
-_FINER = 17
 #: the least that is left of the equation of q1 where the scan has not just missed its zeros
 _CLOSE = 3e-3
 
@@ -53,7 +50,7 @@ class Clusters(Bipartite):
     def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
         """Along solutions of the equation of q0, from q1 = q0 up: where that of q1 is solved, first the highest of the maxima of phi
         (m < 1: the lowest of its minima), then the largest q1.  Two solutions between two points are looked for where it turns.  There are no
-        clusters where it keeps its sign, as far as this tells.
+        clusters where it keeps its sign.
         """
         plain = Bipartite(self.model, (0.0,))
         tries = jnp.where(skip, 0, len(plain.starts()))
@@ -66,24 +63,17 @@ class Clusters(Bipartite):
             left = self.state(jnp.append(z, c), _COARSE).residual
             return left[:1], left[1]
 
-        def scan(z: Array, places: Array) -> tuple[Array, Array, Array]:
-            walked = walk(residual, z, places[0], places, tol=_SCANNED, skip=skip)
-            return jnp.concatenate([walked.x, places[:, None]], 1), walked.seen, walked.found
-
-        x, left, found = scan(root.x, points)
-        turn = _least_turn(left)
-        near, change, seen = scan(x[turn - 1, :-1], jnp.linspace(points[turn - 1], points[turn + 1], _FINER))
-        middle = lambda a: 0.5 * (a[:-1] + a[1:])
-        places = jnp.concatenate([middle(near), middle(x)])
-        pairs = lambda f: jnp.concatenate([f(change, seen), f(left, found)])
-        both = lambda ok: ok[:-1] & ok[1:]
-        crosses = pairs(lambda a, ok: both(ok) & (a[:-1] * a[1:] <= 0))
-        stable = pairs(lambda a, ok: both(ok) & (a[:-1] <= 0) & (a[1:] > 0))
+        walked = walk(residual, root.x, points, tol=_SCANNED, skip=skip)
+        points, walked = between(points, walked, lambda left: left)
+        x, left = jnp.concatenate([walked.x, points[:, None]], 1), walked.seen
+        places, both = 0.5 * (x[:-1] + x[1:]), walked.found[:-1] & walked.found[1:]
+        crosses = both & (left[:-1] * left[1:] <= 0)
+        stable = both & (left[:-1] <= 0) & (left[1:] > 0)
         best = self._best(places, jnp.where(jnp.any(stable), stable, crosses))
-        last = points.size - 2 - jnp.argmax((both(found) & (left[:-1] * left[1:] <= 0))[::-1])
-        least = jnp.argmin(jnp.where(found, jnp.abs(left), jnp.inf))
-        none = jnp.all(found) & (vertex(-left, least) < -_CLOSE)
-        return tuple(lax.stop_gradient((places[best], middle(x)[last], x[least]))), none
+        last = places.shape[0] - 1 - jnp.argmax(crosses[::-1])
+        least = jnp.argmin(jnp.where(walked.found, jnp.abs(left), jnp.inf))
+        none = jnp.all(walked.found) & (jnp.abs(left[least]) > _CLOSE) & ~jnp.any(crosses)
+        return tuple(lax.stop_gradient((places[best], places[last], x[least]))), none
 
     def _best(self, places: Array, among: Array) -> Array:
         """Of the places `among` all: the highest of phi (m < 1: the lowest)."""
@@ -114,14 +104,6 @@ class Clusters(Bipartite):
         S_E = complexity(self, state, n)
         S_I = phi - S_E / m
         return dict(entropy=S_I, energy=energy, m=m, S_I=S_I, S_E=S_E)
-
-
-def _least_turn(values: Array) -> Array:
-    """Where a function that keeps its sign comes closest to zero between two points at which it is farther away."""
-    before, here, after = values[:-2], values[1:-1], values[2:]
-    near = (jnp.abs(here) <= jnp.abs(before)) & (jnp.abs(here) <= jnp.abs(after))
-    turns = near & (before * here > 0) & (here * after > 0)
-    return 1 + jnp.argmin(jnp.where(turns, jnp.abs(here), jnp.inf))
 
 
 def _heat(model: Any, energy: Array) -> Array:

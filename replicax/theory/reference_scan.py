@@ -8,22 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from replicax.numerics.brackets import vertex
-from replicax.numerics.homotopy import follow, walk
+from replicax.numerics.homotopy import between, follow, walk
 from replicax.numerics.roots import newton
 from replicax.theory.free_entropy import FAR
 from replicax.theory.perceptron import TINY
 
 #: where the second coordinate is scanned: below its lower bound, then as part of the way from there to groups that are frozen
-_BELOW = (4.0, 2.0, 1.0, 0.3)
-_SCAN = np.linspace(0.0, 1.0, 40) ** 1.5
+_BELOW = (1.0, 0.3, 0.1)
+_SCAN = np.linspace(0.0, 1.0, 24) ** 1.5
 #: the second coordinate where it vanishes; the share of the patterns from which solutions there are followed
 _BOUND, _FEW = -20.0, 1e-3
 #: largest step of the scan
 _CAP = 2.0
-#: the residual to which it solves, and where it ends: beyond, where Newton fails, the second equation cannot be solved either
+#: the residual to which it solves
 _SCANNED = 1e-2
-_FROZEN = -1.0
 #: groups are frozen where (1 - q1)/(1 - S^2) is less than this
 _NEAR = 0.1
 
@@ -51,7 +49,7 @@ class Dense(NamedTuple):
 def along(problem: Any, n: int, skip: Array | bool = False) -> Along:
     """A scan of the second coordinate, from its lower bound (where it vanishes beside what it would have to be) until the groups freeze.
 
-    Newton on the other coordinates from place to place (`walk`); at the bound from many starts.
+    Newton on the other coordinates from place to place (`walk`), and what it tells of the places `between`; at the bound from many starts.
     """
     alpha, y = jnp.maximum(jnp.asarray(problem.model.weight, float), TINY), problem.number
     others = np.delete(np.arange(problem.size), 1)
@@ -80,16 +78,8 @@ def along(problem: Any, n: int, skip: Array | bool = False) -> Along:
     highest = jnp.maximum(lowest + 1.0, jnp.log((10.0 * y + 30.0) / ((1.0 + y) * alpha)))
     places = jnp.append(lowest - jnp.asarray(_BELOW), lowest + (highest - lowest) * jnp.asarray(_SCAN))
     # at the bound nothing depends on the second coordinate
-    found = walk(
-        at,
-        start,
-        places[0],
-        places,
-        tol=_SCANNED,
-        cap=_CAP,
-        over=lambda seen: seen[0] < _FROZEN,
-        skip=~ready,
-    )
+    found = walk(at, start, places, tol=_SCANNED, cap=_CAP, skip=~ready)
+    places, found = between(places, found, lambda seen: seen[0])
     x = jax.vmap(lambda z, second: jnp.insert(z, 1, second))(found.x, places)
     excess, complement = found.seen
     return Along(x, excess, complement, found.found)
@@ -132,7 +122,7 @@ def dense(problem: Any, n: int, skip: Array | bool = False) -> Dense:
     frozen = (
         ok[0] & (left[end] < _NEAR * (1.0 - jnp.asarray(problem.control, float) ** 2)) & (excess[end] < 0)
     )
-    none = ~found & frozen & (vertex(highest, top) < -0.02 * (32 / n) ** 2)
+    none = ~found & frozen & (highest[top] < -0.02 * (32 / n) ** 2)
     starts = jnp.where(found, pair, x[top])
     return Dense(tuple(starts), found, none & (problem.by == "S"), found & (gain(best + 1, steps.size) > 0.0))
 

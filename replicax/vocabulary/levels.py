@@ -429,7 +429,7 @@ def _steps(
             peaks, spread, within = _far_peaks(terminal, positions[0], h, scale, m, far)
             centre = 0.5 * (peaks[0] + peaks[1])
             positions = tuple(jnp.where(far, p, positions[0]) for p in peaks)
-            widths = (jnp.where(far, spread, widths[0]),) * 2
+            widths = (jnp.where(far, spread, widths[0]),)
             ends = jnp.where(far, centre - within, -reach), jnp.where(far, centre + within, reach)
         rule = gaussian_rule(positions, widths, n, lower=ends[0], upper=ends[1], even=even)
     nodes, second = _stencil(rule.nodes.shape[-1], even)
@@ -439,8 +439,8 @@ def _steps(
         small[..., None], _STENCIL * width[..., None] * fixed(nodes), scale[..., None] * rule.nodes
     )
     weights = fixed(centre) + 0.5 * (v / (_STENCIL * width) ** 2)[..., None] * fixed(second)
-    factor = jnp.where(small[..., None], weights, 1.0)
-    return shifts, factor, jnp.where(small[..., None], 0.0, rule.log_weights)
+    factor = jnp.where(small[..., None], weights, rule.jacobian)
+    return shifts, factor, jnp.where(small[..., None], 0.0, rule.log_density)
 
 
 def peak(inner: Callable, h: Array, scale: Array, m: float | Array) -> tuple[Array, Array]:
