@@ -166,7 +166,7 @@ def walk(
         base, arrived = jnp.where(good, x, s.base), good & (t == goal)
         nearer = s.place + _SHORTER * ran
         over = ~arrived & ((lost & ~s.met) | (s.total + 1 >= _PATIENCE * most))
-        onwards = jnp.where(s.place < goal, jnp.minimum(goal, t + ran), jnp.maximum(goal, t + ran))
+        onwards = jnp.where(jnp.abs(goal - t) < 2.5 * jnp.abs(ran), goal, t + 2.0 * ran)
         index = jnp.where(over, size, s.index + arrived)
         aim = jnp.where(lost, nearer, jnp.where(good, onwards, t))
         aim = jnp.where(arrived, places[jnp.minimum(index, size - 1)], aim)
