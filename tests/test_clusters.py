@@ -55,6 +55,20 @@ def test_dynamical_and_kauzmann_lines():
     assert abs(at(q1 + 1e-4) - at(q1 - 1e-4)) / 2e-4 < 1e-3 * (at(q1 + 0.1) - at(q1)) / 0.1
 
 
+def test_the_kauzmann_line_begins_where_the_dynamical_one_does():
+    """Below kappa = -2.0431 clusters are born at a small D = (q1 - q0)/(1 - q0) (3e-4 here), and Sigma ~ D^4: 1e-14."""
+    kappa = np.array([-2.05, -2.0433, -2.0432])
+    dynamical, kauzmann, dat = (
+        rx.threshold(Sphere(kappa=kappa), name) for name in ("dynamical", "kauzmann", "dat")
+    )
+    assert kauzmann.converged.all() and dynamical.converged.all()
+    assert np.all(kauzmann.value > dynamical.value) and np.all(kauzmann.value < dat.value)
+    assert np.all(kauzmann.quadrature_error < 1e-10)
+    # the equation of q1 is a cubic in D there: its double root, and the point of equal areas, divide the way to the de Almeida-Thouless line alike
+    part = (kauzmann.value - dynamical.value) / (dat.value - dynamical.value)
+    np.testing.assert_allclose(part[1:], 1 / 9, rtol=0.02)
+
+
 def test_gardner_line():
     kappa = np.array([-2.0, -1.6, -1.75, -2.25, -1.2])
     line = rx.threshold(Sphere(kappa=kappa), "gardner")

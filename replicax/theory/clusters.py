@@ -31,6 +31,9 @@ _COARSE = 24
 #: and their least complexity is looked for, with so many nodes; in units of D^2 it is known to this
 _NARROWEST, _WIDEST, _PLACES, _SIGHT = -2.5, 10.0, 26, 32
 DOUBT = 1e-4
+#: below this D complexities are integrals, by these nodes and weights on (0, 1)
+_NARROW = 0.05
+_WITHIN = tuple(0.5 * (x + shift) for x, shift in zip(np.polynomial.legendre.leggauss(4), (1.0, 0.0)))
 #: nodes of a rough minimum over q0, q1 and m, and how far (in coordinates) it may be from the true one
 _FEW, _NEXT = 32, 0.5
 #: logit m in clusters that have just ceased to be many
@@ -56,6 +59,32 @@ def coordinates(q0: Array, q1: Array, m: Array, alpha: Array) -> Array:
     """Those of levels (0, m): log(q0/(alpha l0)), log((q1 - q0)/(alpha (1 - q1))), l0 = 1 - q1 + m (q1 - q0)."""
     outer = q0 / (1.0 - q1 + m * (q1 - q0))
     return jnp.log(jnp.stack([outer, (q1 - q0) / (1.0 - q1)])) - jnp.log(alpha)
+
+
+def complexity_left(problem: Bipartite, state: State, n: int) -> Array:
+    """Sigma/D^3 at m = 1 where q0 and q1 solve their equations, at small D without cancellation, nor the root D = 0 of Sigma and of the equation
+    of q1.
+
+    dSigma/dq1 = (T_1 - G_1)/2, where T_1 = G_1 is the equation of q1, so that with its logarithmic residual r(q) at the same q0
+
+        Sigma = (1/2) int_0^D dD' D'/(1 - D') (1 - e^(-r)),
+
+    of which what r(q1) = 0 alone makes vanish is taken away.
+    """
+    site, alpha = state.parts["site"], jnp.asarray(problem.model.weight, float)
+    D, few = separation(state), max(48, n // 2)
+    narrow = jnp.minimum(D, _NARROW)
+    outer = jnp.log(site.overlaps[0] / (site.overlaps[1] + site.complement))
+    s, ds = _WITHIN
+
+    def residual(part: Array) -> Array:
+        at = jnp.stack([outer, jnp.log(part) - jnp.log1p(-part)]) - jnp.log(alpha)
+        return problem.state(at, few).residual[1]
+
+    r = jax.vmap(residual)(narrow * jnp.append(s, 1.0))
+    risen = -jnp.exp(-r[-1]) * jnp.expm1(r[-1] - r[:-1]) / narrow
+    integral = 0.5 * jnp.sum(ds * s * risen / (1.0 - narrow * s))
+    return jnp.where(D < _NARROW, integral, complexity(problem, state, n) / jnp.maximum(D, _NARROW) ** 3)
 
 
 def least_complexity(model: Any, state: State) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ from jax import Array
 from replicax.answers.lines.perceptron import breaking, gardner_capacity
 from replicax.answers.thresholds import Augmented, Definition, Options, define
 from replicax.theory.ansatz import require
-from replicax.theory.clusters import Broken, Equilibrium, complexity, coordinates, separation
+from replicax.theory.clusters import Broken, Equilibrium, complexity_left, coordinates, separation
 from replicax.theory.free_entropy import Problem, State
 from replicax.theory.models import SphericalPerceptron
 from replicax.vocabulary.limits import INFINITE
@@ -88,10 +88,6 @@ def _stability(problem: Problem, state: State, n: int) -> Array:
     return state.parts["replicon"] / separation(state)
 
 
-def _complexity(problem: Any, state: State, n: int) -> Array:
-    return complexity(problem, state, n) / separation(state) ** 2
-
-
 class GardnerLine(Augmented):
     """Stationary clusters whose stability vanishes."""
 
@@ -121,7 +117,13 @@ define(
     "kauzmann",
     SphericalPerceptron,
     Definition(
-        "alpha", True, _guesses(_KAUZMANN), _complexity, _overlaps, problem=_equilibrium, absent=_continuous
+        "alpha",
+        True,
+        _guesses(_KAUZMANN),
+        complexity_left,
+        _overlaps,
+        problem=_equilibrium,
+        absent=_continuous,
     ),
 )
 define(
