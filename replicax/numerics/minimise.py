@@ -1,7 +1,8 @@
 r"""Minima of smooth functions of a few variables: Newton in a trust region, with directions of negative curvature turned round.
 
 The Hessian is a difference quotient of the gradient (relative error about 1e-4, so convergence is linear at that rate: as good as quadratic),
-which costs a third of its exact derivative.  The stopping criterion is the decrease that the quadratic model still predicts.
+which costs a third of its exact derivative.  It is taken again where the steps contradict it, and mended by what they say where they do so a
+little.  The stopping criterion is the decrease that the quadratic model still predicts.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-_DIFFERENCE = 1e-4
+_DIFFERENCE = 1e-6
+#: the Hessian is taken again where it has missed this part of the predicted decrease
+_MISSED = 0.25
 #: a curvature below this part of the largest is flat
 _FLAT = 1e-10
 
@@ -29,12 +32,16 @@ class Minimum(NamedTuple):
 
 
 class _Iterate(NamedTuple):
+    """column: the next one of the Hessian that is wanted at x; their number: none.  fresh: the Hessian is that at x, without guesses."""
+
     x: Array
     value: Array
     gradient: Array
     hessian: Array
     radius: Array
     predicted: Array
+    column: Array
+    fresh: Array
     count: Array
     done: Array
 
@@ -56,73 +63,108 @@ def _direction(gradient: Array, hessian: Array, radius: Array) -> tuple[Array, A
     return step, predicted
 
 
+def moved(step: Array) -> Array:
+    """log(1 + step), as far as a half; below that a line.
+
+    Where the other variables follow e^x, not x, a valley is straight for steps in e^x, and bends for steps in x: along one that is flat and steep to
+    its sides those creep.
+    """
+    half = jnp.maximum(step, -0.5)
+    return jnp.log1p(half) + 2.0 * (step - half)
+
+
 def minimise(
     function: Callable[[Array], Array],
     start: Array,
     *,
     free: Array | None = None,
+    linear: Array | None = None,
     tol: float = 1e-12,
     radius: float = 0.5,
-    max_steps: int = 60,
+    max_steps: int = 100,
 ) -> Minimum:
     """A local minimum of `function` below `start`; coordinates that are not `free` stay.
 
-    Converged where the predicted decrease is below tol (1 + |value|).
-    """
-    free = jnp.ones(start.shape, bool) if free is None else free
-    # the point itself and its neighbours in one batch: the function is compiled once
-    moves = jnp.concatenate([jnp.zeros((1, start.shape[0])), _DIFFERENCE * jnp.eye(start.shape[0])])
-    batch = jax.vmap(jax.value_and_grad(function))
+    linear: coordinates that are logarithms of what a step should be linear in (`moved`).
 
-    def local(x: Array) -> tuple[Array, Array, Array]:
-        values, gradients = batch(x[None, :] + moves)
-        hessian = (gradients[1:] - gradients[:1]) / _DIFFERENCE
-        hessian = jnp.where(free[:, None] & free[None, :], 0.5 * (hessian + hessian.T), 0.0)
-        return values[0], jnp.where(free, gradients[0], 0.0), hessian
+    Converged where the predicted decrease is below tol (1 + |value|), with the Hessian taken there.
+    """
+    n = start.shape[0]
+    free = jnp.ones(n, bool) if free is None else free
+    along = lambda step: step if linear is None else jnp.where(linear, moved(step), step)
+    both, slope = free[:, None] & free[None, :], jax.value_and_grad(function)
+    following = lambda column: jnp.argmax(jnp.append(free, True) & (jnp.arange(n + 1) > column))
+
+    def small(s: _Iterate) -> Array:
+        return s.predicted <= tol * (1.0 + jnp.abs(s.value))
 
     def going(s: _Iterate) -> Array:
         return ~s.done & (s.count < max_steps)
 
     def advance(s: _Iterate) -> _Iterate:
-        step, predicted = _direction(s.gradient, s.hessian, s.radius)
-        step = jnp.where(s.count > 0, step, 0.0)
+        # one point at a time, a trial or a neighbour for the Hessian: the function is compiled once, and absent coordinates cost nothing
+        tried = s.column == n
+        step = along(_direction(s.gradient, s.hessian, s.radius)[0])
+        step = jnp.where(tried & (s.count > 0), step, 0.0)
+        value, gradient = slope(s.x + jnp.where(tried, step, _DIFFERENCE * (jnp.arange(n) == s.column)))
+        gradient = jnp.where(free, gradient, 0.0)
+        return lax.cond(tried, judged, differed, s, step, value, gradient)
+
+    def differed(s: _Iterate, step: Array, value: Array, gradient: Array) -> _Iterate:
+        hessian = s.hessian.at[s.column].set((gradient - s.gradient) / _DIFFERENCE)
+        column = following(s.column)
+        whole = column == n
+        hessian = jnp.where(whole, jnp.where(both, 0.5 * (hessian + hessian.T), 0.0), hessian)
+        predicted = _direction(s.gradient, hessian, s.radius)[1]
+        s = s._replace(hessian=hessian, column=column, fresh=whole, predicted=predicted)
+        return s._replace(done=whole & small(s))
+
+    def judged(s: _Iterate, step: Array, value: Array, gradient: Array) -> _Iterate:
         size = jnp.max(jnp.abs(step))
-        small = (predicted <= tol * (1.0 + jnp.abs(s.value))) & (s.count > 0)
-        trial = s.x + step
-        value, gradient, hessian = local(trial)
-        better = (value < s.value) & ~small
+        better = value < s.value
         expected = -(jnp.dot(s.gradient, step) + 0.5 * jnp.dot(step, s.hessian @ step))
-        good = (s.value - value) > 0.5 * expected
-        radius = jnp.where(better & good, jnp.maximum(s.radius, 2.0 * size), s.radius)
-        radius = jnp.where(better, radius, 0.25 * jnp.minimum(size, s.radius))
-        done = small | (radius < 1e-9) | ~jnp.isfinite(jnp.where(better, value, s.value))
+        radius = jnp.where((s.value - value) > 0.5 * expected, jnp.maximum(s.radius, 2.0 * size), s.radius)
+        radius = jnp.minimum(jnp.where(better, radius, 0.25 * jnp.minimum(size, s.radius)), 2.0)
+        # what the Hessian has missed along the step; little: it is put right there only (symmetric, of rank one)
+        missed = gradient - s.gradient - s.hessian @ step
+        known = (_direction(missed, s.hessian, radius)[1] < _MISSED * s.predicted) | (~better & s.fresh)
+        there = jnp.dot(missed, step)
+        seen = jnp.abs(there) > 1e-8 * jnp.linalg.norm(missed) * jnp.linalg.norm(step)
+        mended = s.hessian + jnp.where(seen, jnp.outer(missed, missed) / jnp.where(seen, there, 1.0), 0.0)
         pick = lambda new, old: jnp.where(better, new, old)
-        return _Iterate(
-            pick(trial, s.x),
+        s = _Iterate(
+            pick(step, 0.0) + s.x,
             pick(value, s.value),
             pick(gradient, s.gradient),
-            pick(hessian, s.hessian),
-            jnp.minimum(radius, 2.0),
-            predicted,
+            jnp.where(known, mended, s.hessian),
+            radius,
+            s.predicted,
+            s.column,
+            jnp.zeros((), bool),
             s.count + 1,
-            done,
+            (radius < 1e-9) | ~jnp.isfinite(pick(value, s.value)),
         )
+        predicted = _direction(s.gradient, s.hessian, radius)[1]
+        s = s._replace(predicted=predicted)
+        return s._replace(column=jnp.where(known & ~small(s), n, following(-1)))
 
-    n = start.shape[0]
-    infinite, none = jnp.asarray(jnp.inf), jnp.zeros((), int)
+    # the value at the start is a trial that goes nowhere
+    none, no = jnp.zeros((), int), jnp.zeros((), bool)
     first = _Iterate(
         start,
-        infinite,
+        jnp.asarray(jnp.inf),
         jnp.zeros(n),
         jnp.zeros((n, n)),
         jnp.asarray(radius),
-        infinite,
+        jnp.zeros(()),
+        jnp.asarray(n),
+        no,
         none,
-        jnp.zeros((), bool),
+        no,
     )
     s = lax.while_loop(going, advance, first)
     # the last step is in hand: it need not show in the value
     step, predicted = _direction(s.gradient, s.hessian, jnp.asarray(radius))
     converged = predicted <= 1e3 * tol * (1.0 + jnp.abs(s.value))
-    x = jnp.where(converged, s.x + step, s.x)
+    x = jnp.where(converged, s.x + along(step), s.x)
     return Minimum(x, s.value, predicted, jnp.max(jnp.abs(s.gradient)), s.hessian, s.count, converged)

@@ -96,7 +96,8 @@ class Landscape(eqx.Module):
 
     def minimum(self, start: Array, count: Array) -> Minimum:
         value = lambda x: self.value(self.ladder(x, count), self.nodes)
-        return minimise(value, start, free=self.free(count), tol=1e-11)
+        steps = jnp.arange(start.shape[0]) < 2 * self.most
+        return minimise(value, start, free=self.free(count), linear=steps, tol=1e-11)
 
     def climb(self, count: Array) -> Minimum:
         """The minima of 1, .., most steps, as far as `count` and as they are found, row by row.

@@ -107,6 +107,7 @@ class Solutions(Landscape):
 
     ends: ClassVar[int] = 1
     bounded: ClassVar[bool] = True
+    nodes: ClassVar[int] = 40
     second: ClassVar[tuple] = ((-0.7, 0.5), (-2.3, 2.0), (-3.9, 2.3), (-5.5, 2.6))
 
     @property

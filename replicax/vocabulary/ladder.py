@@ -123,9 +123,13 @@ def energetic(ladder: Ladder, pattern: Pattern, kappa: Array, n: int, nudges: Ar
 
 
 def _rule(n: int, bends: tuple[Array, ...]) -> int:
-    """Nodes of a rule around a peak and these bends: of all of two, of each of more (panels); few for a first look."""
-    each = 64 * max(1, n // 64) if n >= 32 else 32
-    return 2 * each if len(bends) == 1 else each
+    """Nodes of a rule around a peak and these bends: of all of two, of each of more (panels); few for a first look.
+
+    Up to n = 48 what the grid leaves is more than what 64 nodes around two leave.
+    """
+    if len(bends) == 1:
+        return 64 if n <= 48 else 128 * max(1, n // 64)
+    return 64 * max(1, n // 64) if n >= 32 else 32
 
 
 class Negative(NamedTuple):
