@@ -97,6 +97,20 @@ def test_minimum_of_a_valley_with_a_saddle():
     np.testing.assert_allclose(np.abs(found.x), 1.0, atol=1e-5)
 
 
+def test_minimum_along_a_valley_in_logarithms():
+    """Flat along e^x, and 1e5 times as steep beside a line in e^x."""
+
+    def valley(x):
+        part = jnp.exp(x[0])
+        return 10.0 * (x[1] - part) ** 2 + 1e-4 * (part - 2.0) ** 2
+
+    start = jnp.array([-2.0, np.exp(-2.0)])
+    straight = minimise(valley, start, linear=jnp.array([True, False]), tol=1e-13)
+    bent = minimise(valley, start, tol=1e-13)
+    assert straight.converged and straight.steps < 15 and straight.steps < 0.5 * bent.steps, (straight, bent)
+    np.testing.assert_allclose(straight.x, [np.log(2.0), 2.0], atol=1e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kappa, k, alpha",

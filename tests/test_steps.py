@@ -207,6 +207,9 @@ def test_three_steps():
     found = rx.solve(rx.SphericalPerceptron(alpha=10.0, kappa=-1.0), rx.KRSB(k=3))
     assert float(found.phi) == pytest.approx(-2.357278567, abs=3e-8)
     assert found.q_0 < found.q_1 < found.q_2 < found.q_3 and found.m_1 < found.m_2 < found.m_3
+    # the way to the third step leads along a flat valley here: 6e-7 above its end it looks like a minimum
+    found = rx.solve(rx.SphericalPerceptron(alpha=105.0, kappa=-2.0), rx.KRSB(k=3))
+    assert float(found.phi) == pytest.approx(-2.8130111842, abs=1e-9)
 
 
 def test_what_steps_do_not_cover_is_refused():

@@ -92,6 +92,12 @@ def minimise(
     n = start.shape[0]
     free = jnp.ones(n, bool) if free is None else free
     along = lambda step: step if linear is None else jnp.where(linear, moved(step), step)
+
+    def model(s: _Iterate, radius: Array) -> tuple[Array, Array]:
+        """`_direction` of f(x + moved(step)), whose second derivatives are those of f, less its slope."""
+        bent = 0.0 if linear is None else jnp.diag(jnp.where(linear, s.gradient, 0.0))
+        return _direction(s.gradient, s.hessian - bent, radius)
+
     both, slope = free[:, None] & free[None, :], jax.value_and_grad(function)
     following = lambda column: jnp.argmax(jnp.append(free, True) & (jnp.arange(n + 1) > column))
 
@@ -104,7 +110,7 @@ def minimise(
     def advance(s: _Iterate) -> _Iterate:
         # one point at a time, a trial or a neighbour for the Hessian: the function is compiled once, and absent coordinates cost nothing
         tried = s.column == n
-        step = along(_direction(s.gradient, s.hessian, s.radius)[0])
+        step = along(model(s, s.radius)[0])
         step = jnp.where(tried & (s.count > 0), step, 0.0)
         value, gradient = slope(s.x + jnp.where(tried, step, _DIFFERENCE * (jnp.arange(n) == s.column)))
         gradient = jnp.where(free, gradient, 0.0)
@@ -115,8 +121,8 @@ def minimise(
         column = following(s.column)
         whole = column == n
         hessian = jnp.where(whole, jnp.where(both, 0.5 * (hessian + hessian.T), 0.0), hessian)
-        predicted = _direction(s.gradient, hessian, s.radius)[1]
-        s = s._replace(hessian=hessian, column=column, fresh=whole, predicted=predicted)
+        s = s._replace(hessian=hessian, column=column, fresh=whole)
+        s = s._replace(predicted=model(s, s.radius)[1])
         return s._replace(done=whole & small(s))
 
     def judged(s: _Iterate, step: Array, value: Array, gradient: Array) -> _Iterate:
@@ -144,8 +150,7 @@ def minimise(
             s.count + 1,
             (radius < 1e-9) | ~jnp.isfinite(pick(value, s.value)),
         )
-        predicted = _direction(s.gradient, s.hessian, radius)[1]
-        s = s._replace(predicted=predicted)
+        s = s._replace(predicted=model(s, radius)[1])
         return s._replace(column=jnp.where(known & ~small(s), n, following(-1)))
 
     # the value at the start is a trial that goes nowhere
@@ -164,7 +169,7 @@ def minimise(
     )
     s = lax.while_loop(going, advance, first)
     # the last step is in hand: it need not show in the value
-    step, predicted = _direction(s.gradient, s.hessian, jnp.asarray(radius))
+    step, predicted = model(s, jnp.asarray(radius))
     converged = predicted <= 1e3 * tol * (1.0 + jnp.abs(s.value))
     x = jnp.where(converged, s.x + along(step), s.x)
     return Minimum(x, s.value, predicted, jnp.max(jnp.abs(s.gradient)), s.hessian, s.count, converged)
