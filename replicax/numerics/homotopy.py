@@ -101,15 +101,11 @@ def follow(
 
 
 class Walk(NamedTuple):
-    """Roots x (P, n) at P places, what was seen there (P, ..), where they were found, and the derivatives of x and of what was seen along the
-    places.
-    """
+    """Roots x (P, n) at P places, what was seen there (P, ..), and where they were found."""
 
     x: Array
     seen: Any
     found: Array
-    moves: Array
-    changes: Any
 
 
 class _Walker(NamedTuple):
@@ -118,11 +114,12 @@ class _Walker(NamedTuple):
     count: Array  # evaluations since the aim was set, and since the last place
     total: Array
     x: Array
-    base: Array  # the last root, its place, how it moves and how that changes there
+    base: Array  # the last root, its place, how it moves and how that changes there, the place of the root before it
     place: Array
     slope: Array
     bend: Array
-    met: Array
+    before: Array
+    met: Array  # how many roots
     walk: Walk
 
 
@@ -134,63 +131,63 @@ def walk(
     tol: float,
     cap: float = 2.0,
     most: int = 8,
+    over: Callable[[Any], Array] = lambda seen: jnp.zeros((), bool),
     skip: Array | bool = False,
 ) -> Walk:
     """Roots of R(x, t) at the places t (P,) in turn, the first from `start` (n,), and what `residual` sees beside R there.
 
-    Newton from the parabola along the tangents at the last two roots; where |R| < tol its next step is taken, and what is seen corrected
-    along it.  What is not reached in `most` evaluations is tried from a place on the way; where that fails, too, the walk ends.
+    Newton from the parabola through the last three roots; where |R| < tol its next step is taken, and what is seen corrected along it.
+    What is not reached in `most` evaluations is tried from a place on the way; where that fails, too, or `over` is true of what the last place
+    had to show, the walk ends.
     """
     starts = jnp.asarray(start, float)
-    size, unknowns = places.shape[0], starts.size
+    size = places.shape[0]
 
     def turn(s: _Walker) -> _Walker:
         t, goal = s.aim, places[s.index]
-        (r, seen), push = jax.linearize(residual, s.x, t)
-        steps = jnp.eye(unknowns + 1)
-        columns, changes = jax.vmap(push)(steps[:, :-1], steps[:, -1])
-        solved = -solve_linear(columns[:-1].T, jnp.stack([r, columns[-1]], 1))
-        step, slope = solved[:, 0], solved[:, 1]
-        along = jax.tree.map(lambda a: a[-1] + jnp.tensordot(slope, a[:-1], 1), changes)
+        (r, seen), push = jax.linearize(lambda x: residual(x, t), s.x)
+        columns, changes = jax.vmap(push)(jnp.eye(starts.size))
+        step = -solve_linear(columns.T, r)
         step = step * jnp.minimum(1.0, cap / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
         fine = jnp.all(jnp.isfinite(step)) & jnp.all(jnp.isfinite(r))
         good = fine & (jnp.max(jnp.abs(r)) < tol)
         lost = ~good & (~fine | (s.count + 1 >= most))
         x = jnp.where(good, s.x + step, s.x)
-        seen = jax.tree.map(
-            lambda a, b: jnp.where(good, a + jnp.tensordot(step, b[:-1], 1), a), seen, changes
-        )
-        ran = t - s.place
-        bend = jnp.where(good & s.met, 0.5 * (slope - s.slope) / ran, jnp.where(good, 0.0, s.bend))
-        slope, place = jnp.where(good, slope, s.slope), jnp.where(good, t, s.place)
-        base, arrived = jnp.where(good, x, s.base), good & (t == goal)
-        nearer = s.place + _SHORTER * ran
-        over = ~arrived & ((lost & ~s.met) | (s.total + 1 >= _PATIENCE * most))
+        seen = jax.tree.map(lambda a, b: jnp.where(good, a + jnp.tensordot(step, b, 1), a), seen, changes)
+        arrived, ran = good & (t == goal), t - s.place
+        slope = jnp.where(good & (s.met > 0), (x - s.base) / ran, s.slope)
+        bend = jnp.where(good & (s.met > 1), (slope - s.slope) / (t - s.before), jnp.where(good, 0.0, s.bend))
+        before, place = jnp.where(good, s.place, s.before), jnp.where(good, t, s.place)
+        base = jnp.where(good, x, s.base)
+        last = jax.tree.map(lambda a: a[s.index - 1], s.walk)
+        hopeless = (s.met == 0) | (last.found & over(last.seen))
+        ends = ~arrived & ((lost & hopeless) | (s.total + 1 >= _PATIENCE * most))
+        index = jnp.where(ends, size, s.index + arrived)
         onwards = jnp.where(jnp.abs(goal - t) < 2.5 * jnp.abs(ran), goal, t + 2.0 * ran)
-        index = jnp.where(over, size, s.index + arrived)
-        aim = jnp.where(lost, nearer, jnp.where(good, onwards, t))
+        aim = jnp.where(lost, s.place + _SHORTER * ran, jnp.where(good, onwards, t))
         aim = jnp.where(arrived, places[jnp.minimum(index, size - 1)], aim)
         ahead = aim - place
-        here = Walk(x, seen, arrived, slope, along)
+        leap = base + ahead * (slope + bend * (ahead + place - before))
+        here = Walk(x, seen, arrived)
         done = jax.tree.map(lambda all, one: jnp.where(arrived, all.at[s.index].set(one), all), s.walk, here)
         return _Walker(
             index,
             aim,
             jnp.where(good | lost, 0, s.count + 1),
             jnp.where(arrived, 0, s.total + 1),
-            jnp.where(good | lost, base + ahead * (slope + bend * ahead), s.x + step),
+            jnp.where(good | lost, leap, s.x + step),
             base,
             place,
             slope,
             bend,
-            s.met | good,
+            before,
+            s.met + good,
             done,
         )
 
     shapes = jax.eval_shape(residual, starts, places[0])[1]
     blank = jax.tree.map(lambda a: jnp.zeros((size, *a.shape), a.dtype), shapes)
-    nothing, zero, no = jnp.zeros_like(starts), jnp.zeros((), int), jnp.zeros((), bool)
-    roots = jnp.zeros((size, unknowns))
+    nothing, zero = jnp.zeros_like(starts), jnp.zeros((), int)
     begin = _Walker(
         jnp.where(skip, size, zero),
         places[0],
@@ -201,48 +198,51 @@ def walk(
         places[0],
         nothing,
         nothing,
-        no,
-        Walk(roots, blank, jnp.zeros(size, bool), roots, blank),
+        places[0],
+        zero,
+        Walk(jnp.zeros((size, starts.size)), blank, jnp.zeros(size, bool)),
     )
     return lax.stop_gradient(lax.while_loop(lambda s: s.index < size, turn, lax.stop_gradient(begin)).walk)
 
 
 def between(places: Array, walked: Walk, quantity: Callable[[Any], Array]) -> tuple[Array, Walk]:
-    """Places (2 P - 1,) and the walk there, with one more between any two: where the cubic through `quantity` of what was seen and its slope
-    turns towards zero and back, else half way.
+    """Places (2 P - 1,) and the walk there, with one more between any two: where the cubic through `quantity` of what was seen (its slopes those
+    of parabolas through three places) turns towards zero and back, else half way.
 
     Two zeros that lie between two places of the walk are seen by this.
     """
-    width = places[1:] - places[:-1]
-    values, slopes = quantity(walked.seen), quantity(walked.changes)
-    side = jnp.where(values[:-1] < 0, 1.0, -1.0)
-    share = _highest(
-        side * values[:-1], side * values[1:], side * width * slopes[:-1], side * width * slopes[1:]
-    )
-    known = walked.found[1:] & walked.found[:-1]
+    width, known = places[1:] - places[:-1], walked.found[1:] & walked.found[:-1]
+    values = quantity(walked.seen)
+    rise, side = width * _slopes(width, values, known)[:-1], jnp.where(values[:-1] < 0, 1.0, -1.0)
+    fall = width * _slopes(width, values, known)[1:]
+    share = _highest(side * values[:-1], side * values[1:], side * rise, side * fall)
     share = jnp.where(known, share, 0.5)
-
-    def cubic(x: Array, dx: Array) -> Array:
-        over = lambda a: a.reshape(-1, *(1,) * (x.ndim - 1))
-        s, h = over(share), over(width)
-        first = x[:-1] + s * h * dx[:-1]
-        chord = x[1:] - x[:-1]
-        turn = 3.0 * chord - h * (2.0 * dx[:-1] + dx[1:])
-        return first + s**2 * (turn + s * (h * (dx[:-1] + dx[1:]) - 2.0 * chord))
 
     def woven(outer: Array, inner: Array) -> Array:
         pairs = jnp.stack([outer[:-1], inner], 1).reshape(-1, *outer.shape[1:])
         return jnp.concatenate([pairs, outer[-1:]])
 
-    more = lambda x, dx: woven(x, cubic(x, dx))
-    half = lambda dx: woven(dx, 0.5 * (dx[1:] + dx[:-1]))
-    return woven(places, places[:-1] + share * width), Walk(
-        more(walked.x, walked.moves),
-        jax.tree.map(more, walked.seen, walked.changes),
-        woven(walked.found, known),
-        half(walked.moves),
-        jax.tree.map(half, walked.changes),
-    )
+    def more(x: Array) -> Array:
+        over = lambda a: a.reshape(-1, *(1,) * (x.ndim - 1))
+        s, h, dx = over(share), over(width), _slopes(width, x, known)
+        chord, first = x[1:] - x[:-1], x[:-1] + s * h * dx[:-1]
+        turn = 3.0 * chord - h * (2.0 * dx[:-1] + dx[1:])
+        return woven(x, first + s**2 * (turn + s * (h * (dx[:-1] + dx[1:]) - 2.0 * chord)))
+
+    there = Walk(more(walked.x), jax.tree.map(more, walked.seen), woven(walked.found, known))
+    return woven(places, places[:-1] + share * width), there
+
+
+def _slopes(width: Array, values: Array, known: Array) -> Array:
+    """Slopes at the ends of intervals of these widths: of parabolas through three neighbours, of chords beside an interval that is not known."""
+    over = lambda a: a.reshape(-1, *(1,) * (values.ndim - 1))
+    end = lambda a: jnp.concatenate([a, jnp.zeros_like(a[:1])])
+    begin = lambda a: jnp.concatenate([jnp.zeros_like(a[:1]), a])
+    weight = jnp.where(known, 1.0 / width, 0.0)
+    chords = over(weight) * (values[1:] - values[:-1])
+    left, whole = begin(weight), begin(weight) + end(weight)
+    share = over(jnp.where(whole > 0, left / jnp.where(whole > 0, whole, 1.0), 0.0))
+    return share * begin(chords) + (1.0 - share) * end(chords)
 
 
 def _highest(start: Array, end: Array, rise: Array, fall: Array) -> Array:

@@ -20,8 +20,9 @@ _SCAN = np.linspace(0.0, 1.0, 24) ** 1.5
 _BOUND, _FEW = -20.0, 1e-3
 #: largest step of the scan
 _CAP = 2.0
-#: the residual to which it solves
+#: the residual to which it solves, and where it ends: beyond, where Newton fails, the second equation cannot be solved either
 _SCANNED = 1e-2
+_FROZEN = -1.0
 #: groups are frozen where (1 - q1)/(1 - S^2) is less than this
 _NEAR = 0.1
 
@@ -78,7 +79,7 @@ def along(problem: Any, n: int, skip: Array | bool = False) -> Along:
     highest = jnp.maximum(lowest + 1.0, jnp.log((10.0 * y + 30.0) / ((1.0 + y) * alpha)))
     places = jnp.append(lowest - jnp.asarray(_BELOW), lowest + (highest - lowest) * jnp.asarray(_SCAN))
     # at the bound nothing depends on the second coordinate
-    found = walk(at, start, places, tol=_SCANNED, cap=_CAP, skip=~ready)
+    found = walk(at, start, places, tol=_SCANNED, cap=_CAP, over=lambda seen: seen[0] < _FROZEN, skip=~ready)
     places, found = between(places, found, lambda seen: seen[0])
     x = jax.vmap(lambda z, second: jnp.insert(z, 1, second))(found.x, places)
     excess, complement = found.seen
