@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
+from scipy.integrate import quad
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_ndtr, logsumexp
 
 from replicax.vocabulary.factors import Errors, GroundTerminal, HardMargin, Rectangle, SquaredHinge
@@ -445,3 +446,33 @@ def test_odd_moments_of_even_towers():
             right = out.curvature[0] + m * out.overlap[0][0]
             assert abs(jax.grad(jax.grad(shifted))(0.0) - right) < 1e-11
             assert abs(out.hessian[0][0] - right) < 1e-11
+
+
+@pytest.mark.parametrize("v", [1e-3, 1.0, 1e3, 7e9])
+def test_a_constraint_over_a_loose_level_at_zero_temperature(v):
+    """<-log(1 - v f'')/2> and <v f''^2/(1 - v f'')> over fields h = x - v f'(x) ~ N(0, q), integrated over x instead of h: log(1 - v f'') bends
+    where f'' ~ exp(-(x - kappa)^2/(2 V)) is about 1/v, ten digits with 64 nodes.
+    """
+    q, V, kappa = 0.98, 0.02, 0.3
+    levels = (Level((jnp.asarray(q),), 0.0), Level((jnp.asarray(v),), INF))
+    out = tower(HardMargin(kappa).terminal(jnp.asarray(V)), levels, 64)
+
+    def parts(x):
+        u = (kappa - x) / np.sqrt(V)
+        mills = np.exp(-0.5 * u * u - 0.5 * np.log(2 * np.pi) - log_H(u))
+        return mills / np.sqrt(V), -mills * (mills - u) / V
+
+    def average(f):
+        def integrand(x):
+            slope, k = parts(x)
+            h = x - v * slope
+            return np.exp(-0.5 * h * h / q) / np.sqrt(2 * np.pi * q) * (1 - v * k) * f(1 - v * k, k)
+
+        low = brentq(lambda x: x - v * parts(x)[0] + 12.0, -15.0, 15.0)
+        edges = np.linspace(low, 12.0, 400)
+        return sum(quad(integrand, a, b, epsabs=1e-14, epsrel=1e-13)[0] for a, b in zip(edges, edges[1:]))
+
+    assert abs(average(lambda r, k: 1.0) - 1) < 1e-12
+    loose, gap = average(lambda r, k: -0.5 * np.log(r)), average(lambda r, k: v * k * k / r)
+    assert abs(float(out.fluctuation) / loose - 1) < 1e-10
+    assert abs(float(out.gap[1][0]) / gap - 1) < 1e-9

@@ -215,3 +215,17 @@ def test_no_more_solutions_than_there_are():
     total = rx.solve(model).entropy
     answer = rx.solve(model, around(d=np.array([0.01, 0.03, 0.2])))
     assert list(answer.converged) == [False, False, True] and answer.phi[2] <= total + 1e-12
+
+
+@pytest.mark.parametrize(
+    "alpha, d, S_E",
+    [
+        (0.4709896565643348, 0.0025803025300057836, -0.55731550253965),
+        (0.4507837401121, 0.0029863243431795263, -0.52874798534191),
+        (0.6145157292198639, 0.001630176112683813, -0.66193908556032),
+    ],
+)
+def test_references_that_hardly_feel_the_patterns(alpha, d, S_E):
+    """q0^ of 1e-20 to 1e-15 at y = inf; S_E as 1024 nodes around one bend give it (128 missed it by 3e-5)."""
+    solution = rx.solve(rx.BinaryPerceptron(alpha=alpha), around(d=d))
+    assert solution.converged and abs(solution.S_E - S_E) < 1e-10

@@ -98,6 +98,9 @@ class AnyReference(Problem):
     #: the determinant of the saddle is positive on stable branches
     oriented: ClassVar[bool] = True
 
+    def finer(self, n: int) -> int:
+        return 3 * n // 2
+
     @property
     def more(self) -> tuple[float, ...]:
         """Where the coordinates of what else pulls at the reference start."""

@@ -379,6 +379,13 @@ def _steps(
             sharp = sharp + 1.0 / lax.stop_gradient(jnp.maximum(critical, 1e-5))
         positions = tuple((b - h) / scale for b in bends.positions)
         widths = tuple(everywhere(w / (1.0 + sharp * w)) / scale for w in bends.widths)
+        if slope is None and terminal.turns() is None and any(is_frozen(deep.m) for deep in deeper[:1]):
+            more = [
+                _released(terminal, b, w, deeper[0].variances[0])
+                for b, w in zip(bends.positions, bends.widths)
+            ]
+            positions = (*positions, *((b - h) / scale for b, _ in more))
+            widths = (*widths, *(everywhere(w) / scale for _, w in more))
         if apart is not None:
             jumps = jumps or is_frozen(deeper[0].m)
             unlike = jnp.abs(1.0 - apart.branches.convexity)
@@ -441,6 +448,18 @@ def _steps(
     weights = fixed(centre) + 0.5 * (v / (_STENCIL * width) ** 2)[..., None] * fixed(second)
     factor = jnp.where(small[..., None], weights, rule.jacobian)
     return shifts, factor, jnp.where(small[..., None], 0.0, rule.log_density)
+
+
+def _released(terminal: Terminal, bend: Array, width: Array, v: Array) -> tuple[Array, Array]:
+    """Where a field ceases to feel a constraint over an m = inf level of large variance v, and over what width.
+
+    Beside a bend the curvature of f falls from 1/width^2 like a Gaussian tail, on one side only; log(1 - v f'') bends where v f'' is about 1.
+    """
+    bend, width, v = lax.stop_gradient((jnp.asarray(bend, float), jnp.asarray(width, float), v))
+    far = jnp.sqrt(2.0 * jnp.log1p(jnp.abs(v) / width**2))
+    curvature = lambda side: jnp.abs(terminal.derivatives(bend + side * far * width)[2][0][0])
+    side = jnp.where(curvature(1.0) < curvature(-1.0), 1.0, -1.0)
+    return bend + side * far * width, width / jnp.maximum(1.0, 0.5 * far)
 
 
 def peak(inner: Callable, h: Array, scale: Array, m: float | Array) -> tuple[Array, Array]:
