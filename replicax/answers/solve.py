@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array, lax
 
 from replicax.answers.status import CODE, branch_text, status_text
-from replicax.numerics.roots import Root, implicit_root, newton
+from replicax.numerics.roots import Root, chord, implicit_root, newton
 from replicax.theory.ansatz import RS, Ansatz
 from replicax.theory.free_entropy import Problem, Searched, seek
 from replicax.vocabulary.limits import is_concrete
@@ -29,6 +29,8 @@ _IN_CACHE = 64
 #: a point that is less accurate than its problem asks for is solved again with so many times the nodes
 _REFINED = 4
 _COARSE = 1e-4
+#: residual of finer rules from where the last step is taken with the Jacobian of coarser ones
+_POLISHED = 1e-8
 #: a value with a larger error than this (relative to 1 + |entropy|) is none
 _KNOWN = 1e-4
 
@@ -331,19 +333,29 @@ def find_root(
 
     def solver(_: Array) -> Root:
         root = seek(problem, starts, coarse, tol=_COARSE, hopeless=hopeless)
+        assert root.jacobian is not None
+        close = jnp.where(root.converged, root.x, starts[0])
+        steps = jnp.where(root.converged, 8, 0)
+        final = chord(
+            lambda x: residual(x, fine), close, root.jacobian, tol=problem.tolerance, max_steps=steps
+        )
         # coarse nodes may have no root next to a fold
-        last = jnp.stack([jnp.where(root.converged, root.x, starts[0]), starts[0]])
-        again = jnp.where(root.converged, 2, jnp.where(hopeless, 0, 1))
-        steps = jnp.where(root.converged, 40, 12)
-        final = newton(lambda x: residual(x, fine), last, tol=problem.tolerance, tries=again, max_steps=steps)
+        last, again = jnp.stack([close, starts[0]]), jnp.where(root.converged, 2, jnp.where(hopeless, 0, 1))
+        other = newton(
+            lambda x: residual(x, fine),
+            last,
+            tol=problem.tolerance,
+            tries=jnp.where(final.converged, 0, again),
+            max_steps=jnp.where(root.converged, 40, 12),
+        )
+        final = jax.tree.map(lambda a, b: jnp.where(final.converged, a, b), final, other)
         if problem.polished:
-            tries = jnp.where(final.converged, 1, 0)
-            better = newton(
+            better = chord(
                 lambda x: residual(x, problem.final(fine)),
-                final.x[None],
-                tol=_COARSE,
-                tries=tries,
-                max_steps=2,
+                final.x,
+                final.jacobian,
+                tol=_POLISHED,
+                max_steps=jnp.where(final.converged, 4, 0),
             )
             final = final._replace(x=better.x, converged=better.converged, moved=better.x - final.x)
         return final._replace(steps=root.steps + final.steps)

@@ -30,6 +30,7 @@ class _Follower(NamedTuple):
     tangent: Array
     step: Array
     size: Array
+    jacobian: Array
     count: Array
     total: Array
     done: Array
@@ -78,6 +79,7 @@ def follow(
             tangent,
             step,
             jnp.where(ok, size, jnp.inf),
+            jacobian,
             jnp.where(leap, 0, s.count + 1),
             s.total + 1.0,
             root & (s.t >= 1.0),
@@ -92,12 +94,13 @@ def follow(
         none,
         _FIRST + zero,
         jnp.inf + zero,
+        jnp.eye(start.shape[0]),
         jnp.zeros((), int),
         zero,
         jnp.asarray(skip),
     )
     s = lax.while_loop(going, advance, first)
-    return Root(s.base, s.size, s.total, s.done & ~jnp.asarray(skip))
+    return Root(s.base, s.size, s.total, s.done & ~jnp.asarray(skip), jacobian=s.jacobian)
 
 
 class Walk(NamedTuple):

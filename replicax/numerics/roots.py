@@ -19,7 +19,7 @@ Residual = Callable[[Array], Array]
 
 class Root(NamedTuple):
     """A root x (n,), the largest undamped residual there (scaled by max(1, |x|)), Newton steps (a float) and success; moved: what a last step
-    with a finer rule has changed of x, if there was one.
+    with a finer rule has changed of x, if there was one; jacobian: that of the last step.
     """
 
     x: Array
@@ -27,6 +27,7 @@ class Root(NamedTuple):
     steps: Array
     converged: Array
     moved: Array | None = None
+    jacobian: Array | None = None
 
 
 def solve_linear(matrix: Array, rhs: Array) -> Array:
@@ -121,7 +122,7 @@ def _size(residual: Array, x: Array) -> Array:
 
 
 def _nothing_to_solve(x: Array) -> Root:
-    return Root(x, jnp.zeros(()), jnp.zeros(()), jnp.ones((), bool))
+    return Root(x, jnp.zeros(()), jnp.zeros(()), jnp.ones((), bool), jacobian=jnp.zeros((0, 0)))
 
 
 class _Iterate(NamedTuple):
@@ -129,6 +130,7 @@ class _Iterate(NamedTuple):
     base: Array  # the last point with a finite residual, and the step taken from it
     step: Array
     size: Array
+    jacobian: Array
     attempt: Array  # which start, and how many evaluations since
     count: Array
     total: Array
@@ -171,14 +173,69 @@ def newton(
         attempt = s.attempt + lost
         fresh = starts[jnp.minimum(attempt, starts.shape[0] - 1)]
         x = jnp.where(lost, fresh, base + step)
-        return _Iterate(x, base, step, size, attempt, jnp.where(lost, 0, s.count + 1), s.total + 1.0, done)
+        return _Iterate(x, base, step, size, jacobian, attempt, jnp.where(lost, 0, s.count + 1), s.total + 1.0, done)
 
     zero, none = jnp.zeros((), int), jnp.zeros_like(starts[0])
     first = _Iterate(
-        starts[0], starts[0], none, jnp.asarray(jnp.inf), zero, zero, jnp.zeros(()), jnp.zeros((), bool)
+        starts[0],
+        starts[0],
+        none,
+        jnp.asarray(jnp.inf),
+        jnp.eye(starts.shape[1]),
+        zero,
+        zero,
+        jnp.zeros(()),
+        jnp.zeros((), bool),
     )
     s = lax.while_loop(going, advance, first)
-    return Root(jnp.where(s.done, s.x, s.base), s.size, s.total, s.done)
+    return Root(jnp.where(s.done, s.x, s.base), s.size, s.total, s.done, jacobian=s.jacobian)
+
+
+class _Chord(NamedTuple):
+    x: Array  # where to evaluate next
+    step: Array  # that led there, and the residual before it
+    before: Array
+    inverse: Array
+    size: Array
+    count: Array
+    done: Array
+    lost: Array
+
+
+def chord(
+    residual: Residual,
+    x: Array,
+    jacobian: Array,
+    *,
+    tol: float = 1e-12,
+    max_steps: ArrayLike = 8,
+    cap: float = 0.3,
+) -> Root:
+    """The root close to x whose Jacobian is known almost (that of a coarser rule): steps without derivatives, Broyden's good updates.
+
+    As `newton` it stops on the residual and takes the step in hand.  Given up (not converged, x as it was) where the residual is not halved
+    by a step, where a step exceeds `cap`, or after `max_steps` evaluations.  Broyden, Math. Comp. 19 (1965) 577.
+    """
+    if x.shape[0] == 0:
+        return _nothing_to_solve(x)
+
+    def advance(s: _Chord) -> _Chord:
+        r = residual(s.x)
+        size = _size(r, s.x)
+        known = s.inverse @ (r - s.before)
+        along = s.step @ known
+        learnt = jnp.outer(s.step - known, s.step @ s.inverse) / jnp.where(along == 0, 1.0, along)
+        inverse = s.inverse + jnp.where((s.count > 0) & (along != 0), learnt, 0.0)
+        step, done = -inverse @ r, size <= tol
+        lost = ~(jnp.max(jnp.abs(step)) <= cap) | (~done & ~(size < 0.5 * s.size))
+        return _Chord(s.x + step, step, r, inverse, size, s.count + 1, done & ~lost, lost)
+
+    going = lambda s: ~s.done & ~s.lost & (s.count < max_steps)
+    no, nothing = jnp.zeros((), bool), jnp.zeros_like(x)
+    inverse = jnp.stack([solve_linear(jacobian, e) for e in jnp.eye(x.shape[0])], 1)
+    begin = _Chord(x, nothing, nothing, inverse, jnp.asarray(jnp.inf), jnp.zeros((), int), no, no)
+    s = lax.while_loop(going, advance, begin)
+    return Root(jnp.where(s.done, s.x, x), s.size, s.count.astype(float), s.done, jacobian=jacobian)
 
 
 def implicit_root(residual: Residual, solver: Callable[[Array], Root], x0: Array) -> Root:

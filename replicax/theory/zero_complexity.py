@@ -73,6 +73,9 @@ class AtZeroComplexity(Followed):
     def nodes(self) -> int:  # type: ignore[override]
         return self.family.nodes
 
+    def finer(self, n: int) -> int:
+        return self.family.finer(n)
+
     @property
     def largest_block(self) -> int:  # type: ignore[override]
         return min(64, self.family.largest_block)
@@ -200,7 +203,7 @@ class AtZeroComplexity(Followed):
 
     def reached(self, x: Array, n: int) -> Array:
         """y* is known in spite of rounding, with the rules that it needs, and S_E falls there."""
-        _, slope, _, _ = self._response(x, n)
+        _, slope, _, _ = self._response(x, n // 2)
         known = _RESOLVED * _ROUNDING * jnp.exp(2.0 * x[-1]) < jnp.abs(slope)
         known = known & ((n > self.nodes) | (x[-1] < np.log(_SMOOTH)))
         return known & (self._oriented | (slope < 0))
@@ -214,4 +217,4 @@ class AtZeroComplexity(Followed):
         found = self.family.inside(state, edge)
         if not self._oriented:
             return found
-        return found & (self._response(state.parts["along"], self.nodes)[3] > 0)
+        return found & (self._response(state.parts["along"], self.nodes // 2)[3] > 0)
