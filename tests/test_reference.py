@@ -169,6 +169,18 @@ def test_the_solution_of_most_weight():
     np.testing.assert_allclose(answer.phi, np.maximum(core.phi, large.phi), rtol=1e-10)
 
 
+def test_more_solutions_around_a_reference_than_there_are():
+    """Next to capacity replica symmetry of the references breaks: S_E > 0, but S_I > phi_RS.  Said, and the value kept; S_E < 0 says it itself."""
+    alpha, kappa = np.array([2.412, 1.861, 1.076, 1.03047]), np.array([-0.7319, -0.56957, -0.2218, -0.1649])
+    model = rx.BinaryPerceptron(alpha=alpha, kappa=kappa)
+    around_it = around(d=np.array([0.24, 0.206, 0.1273, 0.01127]), y=np.array([8.0, 8.0, 40.25, 16.0]))
+    answer, most = rx.solve(model, around_it), rx.solve(model).entropy
+    np.testing.assert_array_equal(answer.S_I > most, [True, True, False, True])
+    np.testing.assert_array_equal(answer.S_E > 0, [True, True, True, False])
+    assert list(answer.status) == ["unstable (replicon)", "unstable (replicon)", "ok", "ok"]
+    assert np.all(answer.converged)
+
+
 def test_groups_of_one_solution():
     """y < 1: where pairs of y = 1 have few solutions around them; y > 1: where the groups freeze at once."""
     model = rx.BinaryPerceptron(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import lambertw
 
-from replicax.numerics.roots import climb, implicit_root, modulus, newton, solve_linear, value_and_jacobian
+from replicax.numerics.roots import chord, climb, implicit_root, modulus, newton, solve_linear, value_and_jacobian
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -52,6 +52,22 @@ def test_against_optimistix(problem, start):
     other = optx.root_find(lambda x, _: problem(x), solver, root.x + 1e-3, max_steps=500, throw=False)
     assert np.max(np.abs(root.x - other.value) / (1e-3 + np.abs(root.x))) < 1e-10
     assert root.steps == np.round(root.steps) and root.steps.dtype == float
+
+
+@pytest.mark.parametrize("problem, start", PROBLEMS, ids=lambda x: getattr(x, "__name__", ""))
+def test_steps_without_derivatives(problem, start):
+    """From next to a root, with the Jacobian of another place: the root, in a few evaluations of the residual alone."""
+    root = newton(problem, jnp.asarray(start)[None], max_steps=200)
+    blind = lambda x: jax.lax.stop_gradient(problem(x))
+    near = root.x * (1.0 + 1e-3 * jnp.arange(1, start.size + 1))
+    jacobian = 1.05 * value_and_jacobian(problem, near)[1]
+    found = jax.jit(lambda x, j: chord(blind, x, j, tol=1e-10, max_steps=12))(near, jacobian)
+    assert bool(found.converged) and found.residual <= 1e-10 and found.steps <= 9
+    np.testing.assert_allclose(found.x, root.x, rtol=1e-10)
+    # not evaluated, a Jacobian of the wrong sign, a root too far away: as it was, and said
+    for steps, sign, x in ((0, 1.0, near), (12, -1.0, near), (12, 1.0, near + 30.0)):
+        lost = chord(blind, x, sign * jacobian, max_steps=steps)
+        assert not bool(lost.converged) and bool(jnp.all(lost.x == x)) and lost.steps <= 2
 
 
 def lambert(a):

@@ -457,7 +457,7 @@ def _assess(problem: Problem, root: Root, refinement: int, absent: Array):
     healthy = jnp.where(
         problem.counts & (columns.get("entropy", phi) < -error), CODE["negative entropy"], CODE["ok"]
     )
-    healthy = jnp.where(columns.get("replicon", jnp.ones(())) < 0, CODE["unstable (replicon)"], healthy)
+    healthy = jnp.where(problem.unstable(state, columns, n), CODE["unstable (replicon)"], healthy)
     code = jnp.where(converged, healthy, code)
     keep = lambda x: jnp.where(converged, x, jnp.nan)
     trust = dict(

@@ -173,7 +173,9 @@ def newton(
         attempt = s.attempt + lost
         fresh = starts[jnp.minimum(attempt, starts.shape[0] - 1)]
         x = jnp.where(lost, fresh, base + step)
-        return _Iterate(x, base, step, size, jacobian, attempt, jnp.where(lost, 0, s.count + 1), s.total + 1.0, done)
+        return _Iterate(
+            x, base, step, size, jacobian, attempt, jnp.where(lost, 0, s.count + 1), s.total + 1.0, done
+        )
 
     zero, none = jnp.zeros((), int), jnp.zeros_like(starts[0])
     first = _Iterate(

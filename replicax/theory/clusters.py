@@ -21,7 +21,7 @@ from jax import Array, lax
 from replicax.numerics.brackets import vertex
 from replicax.numerics.minimise import minimise
 from replicax.numerics.roots import Root, newton
-from replicax.theory.free_entropy import FAR, Problem, State
+from replicax.theory.free_entropy import FAR, Problem, State, settled
 from replicax.theory.perceptron import TINY, Bipartite
 from replicax.theory.stability import breaking_point
 
@@ -115,10 +115,9 @@ class Equilibrium(Bipartite):
     def starts(self) -> tuple[Array, ...]:
         """At q0 of RS: where the equation of q1 is solved on its stable side, or nearest to it."""
         alpha = jnp.maximum(jnp.asarray(self.model.weight, float), TINY)
-        rs = Bipartite(self.model, (0.0,))
-        root = newton(lambda y: rs.state(y, 32).residual, jnp.stack(rs.starts()), tol=1e-8, limit=FAR)
+        symmetric = settled(Bipartite(self.model, (0.0,)), 32, tol=1e-8)
         points = jnp.asarray(_SPREADS)
-        at = lambda c: jnp.append(root.x, c - jnp.log(alpha))
+        at = lambda c: jnp.append(symmetric.x, c - jnp.log(alpha))
         excess = lax.stop_gradient(jax.vmap(lambda c: self.state(at(c), _COARSE).residual[1])(points))
         least = jnp.argmin(excess)
         behind = jnp.argmax((jnp.arange(points.size) > least) & (excess > 0))

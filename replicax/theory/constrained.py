@@ -25,7 +25,7 @@ from replicax.numerics.quadrature import RANGE, Rule, gaussian_rule, unit_panels
 from replicax.numerics.roots import newton
 from replicax.numerics.special import H, log_2cosh
 from replicax.theory.displaced_solutions import LEANING, NO_SPREAD, DisplacedSolution, Pull, joined, moved
-from replicax.theory.free_entropy import FAR, Followed, State
+from replicax.theory.free_entropy import FAR, Followed, State, settled
 from replicax.theory.perceptron import TINY
 from replicax.theory.reference import AnyReference, Asked, Sides
 from replicax.vocabulary.labels import Told
@@ -130,12 +130,10 @@ class Constrained(Followed, AnyReference):
     def _far_away(self, otherwise: Array) -> Array:
         """y = inf where references see typical solutions, taken to y: fields on W~ of order 1."""
         n, problem = self.nodes // 2, self._displaced()
-        residual = lambda x: problem.state(x, n).residual
-        root = newton(residual, jnp.stack(problem.starts()), tol=1e-4, limit=FAR)
-        state = problem.state(root.x, n)
-        spread, ratio, tilt = jnp.exp(root.x[1]), jnp.exp(root.x[2]), jnp.sinh(root.x[3])
-        x = self._with_fields(root.x[0], state, spread, ratio, tilt)
-        return jnp.where(root.converged & jnp.all(jnp.isfinite(x)), x, otherwise)
+        far = settled(problem, n, tol=1e-4)
+        spread, ratio, tilt = jnp.exp(far.x[1]), jnp.exp(far.x[2]), jnp.sinh(far.x[3])
+        x = self._with_fields(far.x[0], far.state, spread, ratio, tilt)
+        return jnp.where(far.found & jnp.all(jnp.isfinite(x)), x, otherwise)
 
     def _with_fields(self, typical: Array, state: State, spread: Array, ratio: Array, tilt: Array) -> Array:
         """Coordinates at fields spread, ratio and tilt on W~ (not per y); a tilt moves the W by the inverse of their replicon."""
@@ -150,13 +148,11 @@ class Constrained(Followed, AnyReference):
 
     def _felt(self) -> Array:
         n = self.nodes // 4
-        free = self._free()
-        residual = lambda x: free.state(x, n).residual
-        root = newton(residual, jnp.stack(free.starts()), tol=1e-6, limit=FAR)
+        free = settled(self._free(), n, tol=1e-6)
         step = lambda _, x: x.at[3:].add(-0.6 * self.state(x, n).residual[3:])
         weak = jnp.asarray(_WEAK[: len(self.more)])
-        felt = lax.fori_loop(0, 8, step, jnp.concatenate([root.x[:3], weak, root.x[3:]]))
-        return jnp.where(root.converged & jnp.all(jnp.isfinite(felt)), felt, self.seeds()[0])
+        felt = lax.fori_loop(0, 8, step, jnp.concatenate([free.x[:3], weak, free.x[3:]]))
+        return jnp.where(free.found & jnp.all(jnp.isfinite(felt)), felt, self.seeds()[0])
 
     @property
     def shares(self) -> bool:

@@ -6,10 +6,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from replicax.numerics.quadrature import gaussian_rule
-from replicax.numerics.roots import newton
 from replicax.numerics.special import log_2cosh
 from replicax.theory.ansatz import RS
-from replicax.theory.free_entropy import FAR, State
+from replicax.theory.free_entropy import State, settled
 from replicax.theory.perceptron import Bipartite
 from replicax.theory.reference import NO_FIELD
 
@@ -85,9 +84,8 @@ class Displaced(Bipartite):
     def absent(self, n: int) -> Array:
         """S exceeds E|t|."""
         typical, n = self._typical, n // 2
-        residual = lambda x: typical.state(x, n).residual
-        root = newton(residual, jnp.stack(typical.starts()), tol=1e-10, limit=FAR)
-        return lax.stop_gradient(root.converged & self._too_close(typical.state(root.x, n), n))
+        at = settled(typical, n)
+        return lax.stop_gradient(at.found & self._too_close(at.state, n))
 
     def _too_close(self, typical: State, n: int) -> Array:
         t, weights = self._magnetisations(typical, jnp.ones(()), n)

@@ -13,7 +13,7 @@ from replicax.numerics.quadrature import gaussian_rule
 from replicax.numerics.roots import newton
 from replicax.theory.ansatz import RS
 from replicax.theory.displaced import Displaced
-from replicax.theory.free_entropy import FAR, State
+from replicax.theory.free_entropy import FAR, State, settled
 from replicax.theory.one_step import Clusters
 from replicax.theory.reference import NO_FIELD
 from replicax.vocabulary.levels import Level, tower
@@ -56,10 +56,10 @@ class DisplacedGroups(Displaced):
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         """No more solutions than there are: beyond, the references break replica symmetry."""
         n, every = self.nodes // 2, RS().problems(self.model)[0]
-        residual = lambda x: every.state(x, n).residual
-        root = newton(residual, jnp.stack(every.starts()), tol=1e-10, limit=FAR)
-        most = every.phi(every.state(root.x, n), n)
-        return super().inside(state, edge) & root.converged & (self.phi(state, n) <= most)
+        typical = settled(every, n)
+        return (
+            super().inside(state, edge) & typical.found & (self.phi(state, n) <= every.phi(typical.state, n))
+        )
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         columns = super().columns(state, phi, n)

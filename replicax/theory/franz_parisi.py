@@ -22,9 +22,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from replicax.numerics.quadrature import Rule, gaussian_rule
-from replicax.numerics.roots import newton
 from replicax.theory.ansatz import FranzParisi, poses, require
-from replicax.theory.free_entropy import FAR, Followed, Problem, State
+from replicax.theory.free_entropy import Followed, Problem, State, settled
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron, SymmetricPerceptron
 from replicax.theory.perceptron import TINY, Bipartite
 from replicax.vocabulary.factors import SquaredHinge, WeightTerminal
@@ -84,11 +83,7 @@ class Around(Followed):
 
     def _reference(self, n: int) -> Array:
         """Coordinates of the reference (coarse)."""
-        typical = self.typical
-        if self.even:
-            return jnp.zeros(0)
-        residual = lambda y: typical.state(y, n).residual
-        return lax.stop_gradient(newton(residual, jnp.stack(typical.starts()), tol=1e-8, limit=FAR).x)
+        return jnp.zeros(0) if self.even else lax.stop_gradient(settled(self.typical, n, tol=1e-8).x)
 
     def starts(self) -> tuple[Array, ...]:
         """v on a grid, s from the distance, lambda from one step of the map; those first that the map moves least."""

@@ -150,6 +150,10 @@ class Problem(Searched):
         """True where what the solution refers to (a typical reference) does not exist."""
         return jnp.zeros((), bool)
 
+    def unstable(self, state: State, columns: dict[str, Array], n: int) -> Array:
+        """True where replica symmetry of the outermost index is known to be broken."""
+        return columns.get("replicon", jnp.ones(())) < 0
+
     def reached(self, x: Array, n: int) -> Array:
         """False where a root is none that a cold start should end in (it lies on another branch)."""
         return jnp.ones((), bool)
@@ -157,6 +161,21 @@ class Problem(Searched):
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         """False where 1 - q < edge: beyond, moments underflow and agree about nothing."""
         return jnp.ones((), bool)
+
+
+class Settled(NamedTuple):
+    """A root, the state there, and whether it was found."""
+
+    x: Array
+    state: State
+    found: Array
+
+
+def settled(problem: Any, n: int, *, tol: float = 1e-10, tries: Array | None = None) -> Settled:
+    """The root with n nodes a bend that Newton finds from the starts of `problem`: what another problem refers to, or begins with."""
+    residual = lambda x: problem.state(x, n).residual
+    root = newton(residual, jnp.stack(problem.starts()), tol=tol, limit=FAR, tries=tries)
+    return Settled(root.x, problem.state(root.x, n), root.converged)
 
 
 class Followed(Problem):

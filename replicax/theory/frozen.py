@@ -14,10 +14,9 @@ import numpy as np
 from jax import Array
 
 from replicax.numerics.brackets import bracketed_root
-from replicax.numerics.roots import newton
 from replicax.numerics.special import log_add_exp, log_H
 from replicax.theory.ansatz import Frozen, poses, require
-from replicax.theory.free_entropy import FAR, Problem, State
+from replicax.theory.free_entropy import Problem, State, settled
 from replicax.theory.models import BinaryPerceptron
 from replicax.theory.perceptron import Bipartite
 from replicax.vocabulary.limits import INFINITE
@@ -80,8 +79,8 @@ class FrozenPhase(Problem):
         cold = Bipartite(
             eqx.tree_at(lambda m: m.beta, self.model, INFINITE, is_leaf=lambda x: x is INFINITE), (0.0,)
         )
-        root = newton(lambda y: cold.state(y, 32).residual, jnp.stack(cold.starts()), tol=1e-6, limit=FAR)
-        return root.converged & (cold.phi(cold.state(root.x, 32), 32) > 1e-9)
+        typical = settled(cold, 32, tol=1e-6)
+        return typical.found & (cold.phi(typical.state, 32) > 1e-9)
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         """Below beta_c nothing is frozen."""

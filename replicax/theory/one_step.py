@@ -17,10 +17,9 @@ import numpy as np
 from jax import Array, lax
 
 from replicax.numerics.homotopy import between, walk
-from replicax.numerics.roots import newton
 from replicax.theory.ansatz import KRSB, Frozen, LocalEntropy, OneRSB, poses, require
 from replicax.theory.clusters import complexity
-from replicax.theory.free_entropy import FAR, Problem, State
+from replicax.theory.free_entropy import Problem, State, settled
 from replicax.theory.models import BinaryPerceptron, RandomFeatures, RecurrentNetwork, SphericalPerceptron
 from replicax.theory.perceptron import Bipartite
 from replicax.vocabulary.limits import INFINITE, STAR
@@ -54,16 +53,14 @@ class Clusters(Bipartite):
         """
         plain = Bipartite(self.model, (0.0,))
         tries = jnp.where(skip, 0, len(plain.starts()))
-        root = newton(
-            lambda y: plain.state(y, 32).residual, jnp.stack(plain.starts()), tol=1e-8, limit=FAR, tries=tries
-        )
+        symmetric = settled(plain, 32, tol=1e-8, tries=tries)
         points = jnp.asarray(_INNER)
 
         def residual(z: Array, c: Array) -> tuple[Array, Array]:
             left = self.state(jnp.append(z, c), _COARSE).residual
             return left[:1], left[1]
 
-        walked = walk(residual, root.x, points, tol=_SCANNED, skip=skip)
+        walked = walk(residual, symmetric.x, points, tol=_SCANNED, skip=skip)
         points, walked = between(points, walked, lambda left: left)
         x, left = jnp.concatenate([walked.x, points[:, None]], 1), walked.seen
         places, both = 0.5 * (x[:-1] + x[1:]), walked.found[:-1] & walked.found[1:]

@@ -21,10 +21,9 @@ import numpy as np
 from jax import Array, lax
 
 from replicax.numerics.quadrature import Rule, gaussian_rule
-from replicax.numerics.roots import newton
 from replicax.numerics.special import binary_entropy, log_2cosh
 from replicax.theory.ansatz import RS
-from replicax.theory.free_entropy import BRANCH, FAR, Problem, State
+from replicax.theory.free_entropy import BRANCH, Problem, State, settled
 from replicax.theory.perceptron import TINY, Bipartite, clean_error
 from replicax.theory.reference_scan import dense
 from replicax.vocabulary.labels import Labels
@@ -341,13 +340,21 @@ class AnyReference(Problem):
         """Groups of many solutions have more weight than those of one where Phi is larger for y > 1, smaller for y < 1."""
         y = jnp.asarray(self.y, float)
         single = SingleSolutions(self.model, self.y, self.control)
-        residual = lambda x: single.typical.state(x, n).residual
-        root = newton(residual, jnp.stack(single.starts()), tol=1e-10, limit=FAR)
-        excess = y * (phi - single.phi(single.state(root.x, n), n))
+        typical = settled(single.typical, n)
+        excess = y * (phi - single.phi(single.beside(typical.state), n))
         apart = jnp.abs(y - 1.0) > 1e-4
         ahead = jnp.where(apart, excess / jnp.where(apart, y - 1.0, 1.0), S_I)
-        known = jnp.where(root.converged & (ahead <= 0), BRANCH["metastable"], BRANCH["dense"])
+        known = jnp.where(typical.found & (ahead <= 0), BRANCH["metastable"], BRANCH["dense"])
         return lax.stop_gradient(known)
+
+    def unstable(self, state: State, columns: dict[str, Array], n: int) -> Array:
+        """Groups that exist (S_E >= 0) would have more solutions than there are in all."""
+        if self.frozen or self.labels is not None or self.model.beta is not INFINITE:
+            return jnp.zeros((), bool)
+        every = RS().problems(self.model)[0]
+        typical = settled(every, n)
+        more = columns["S_I"] > every.phi(typical.state, n) + self.accuracy
+        return lax.stop_gradient(typical.found & (columns["S_E"] >= 0) & more)
 
     def slope(self, problem: Problem, x: Array, state: State, n: int) -> Array:
         """d phi/d(control) = -S^ dS/d(control), along the solutions x of `problem` (this one, or this one at its y*); control: d or q1."""
@@ -424,7 +431,11 @@ class SingleSolutions(Problem):
         return self.typical.starts()
 
     def state(self, x: Array, n: int) -> State:
-        typical, S = self.typical.state(x, n), jnp.asarray(self.control, float)
+        return self.beside(self.typical.state(x, n))
+
+    def beside(self, typical: State) -> State:
+        """References of the solutions of `typical`."""
+        S = jnp.asarray(self.control, float)
         q, q_hat = typical.order["q"], typical.order["q_hat"]
         order = dict(q0=q, q1=jnp.ones_like(q), q0_hat=q_hat, S=S, S_hat=jnp.arctanh(S) / self.y)
         order |= {k: v for k, v in typical.order.items() if k in ("R", "R_hat")}

@@ -19,14 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from replicax.numerics.roots import newton
 from replicax.theory.ansatz import LocalEntropy, poses, require
 from replicax.theory.constrained import Constrained
 from replicax.theory.displaced import Displaced, DisplacedOnSphere
 from replicax.theory.displaced_groups import DisplacedGroups
 from replicax.theory.displaced_solutions import DisplacedSolution, DisplacedSolutionOnSphere
 from replicax.theory.free_ball import FreeBall, FreeBallAround
-from replicax.theory.free_entropy import FAR, Problem, State
+from replicax.theory.free_entropy import Problem, State, settled
 from replicax.theory.models import BinaryPerceptron, SphericalPerceptron
 from replicax.theory.perceptron import TINY, Bipartite, clean_error
 from replicax.theory.reference import LOOSE, AnyReference, SingleSolutions
@@ -121,10 +120,9 @@ class Replicas(Bipartite):
         if self.labels is not None:
             return jnp.zeros((), bool)
         pair = Bipartite(self.model, (0.0,))
-        root = newton(lambda x: pair.state(x, n).residual, jnp.stack(pair.starts()), tol=1e-10, limit=FAR)
-        typical = pair.state(root.x, n)
-        below = jnp.asarray(self.q1, float) < typical.order["q"] - 1e-8
-        return lax.stop_gradient(root.converged & below & (typical.parts["replicon"] > 0))
+        typical = settled(pair, n)
+        below = jnp.asarray(self.q1, float) < typical.state.order["q"] - 1e-8
+        return lax.stop_gradient(typical.found & below & (typical.state.parts["replicon"] > 0))
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         site = state.parts["site"]

@@ -20,11 +20,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from replicax.numerics.quadrature import RANGE
-from replicax.numerics.roots import Root, newton
+from replicax.numerics.roots import Root
 from replicax.numerics.special import log_add_exp, log_diff_H, log_H
 from replicax.theory.breaking import Landscape, quadratic_tilt
 from replicax.theory.clusters import DOUBT, Broken, least_complexity
-from replicax.theory.free_entropy import FAR, Problem, State
+from replicax.theory.free_entropy import Problem, State, settled
 from replicax.theory.ground_state import GroundState
 from replicax.theory.hierarchy import Hierarchy
 from replicax.theory.jamming import Contact
@@ -233,10 +233,8 @@ def _spread(one: Array, most: int) -> Array:
 def _solved(problem: Any) -> tuple[Array, State]:
     """The value of a replica-symmetric problem at its root (inf where it has none), and the state there."""
     n = problem.nodes
-    starts = jnp.stack(problem.starts())
-    root = newton(lambda y: problem.state(y, n).residual, starts, tol=1e-11, limit=FAR)
-    state = problem.state(root.x, n)
-    fine = root.converged & problem.inside(state)
+    _, state, found = settled(problem, n, tol=1e-11)
+    fine = found & problem.inside(state)
     return lax.stop_gradient(jnp.where(fine, problem.phi(state, n), jnp.inf)), state
 
 

@@ -201,6 +201,9 @@ class AtZeroComplexity(Followed):
             columns["slope"] = problem.slope(self, state.parts["along"], state, n)
         return columns
 
+    def unstable(self, state: State, columns: dict[str, Array], n: int) -> Array:
+        return self.family.at_y(state.parts["y"]).unstable(state, columns, n)
+
     def reached(self, x: Array, n: int) -> Array:
         """y* is known in spite of rounding, with the rules that it needs, and S_E falls there."""
         _, slope, _, _ = self._response(x, n // 2)

@@ -15,11 +15,10 @@ from jax import Array, lax
 from replicax.answers.lines.recurrent import isolation
 from replicax.answers.thresholds import Augmented, Definition, Options, System, define
 from replicax.numerics.brackets import bracketed_root
-from replicax.numerics.roots import newton
 from replicax.numerics.special import binary_entropy
 from replicax.theory.ansatz import RS, FranzParisi, Pair
 from replicax.theory.franz_parisi import Around
-from replicax.theory.free_entropy import FAR, Problem, State
+from replicax.theory.free_entropy import Problem, State, settled
 from replicax.theory.models import BinaryPerceptron, SymmetricPerceptron
 from replicax.theory.pair import PairCount
 
@@ -55,9 +54,8 @@ def _small_distances(model: Any, options: Options) -> tuple[Array, ...]:
     reference = model if margin is None else eqx.tree_at(lambda m: m.kappa, model, jnp.asarray(margin, float))
     typical = RS().problems(reference)[0]
     n = typical.nodes // 2
-    root = newton(lambda y: typical.state(y, n).residual, jnp.stack(typical.starts()), limit=FAR)
-    x = lax.stop_gradient(root.x)
-    lost = -_LOSS * typical.partial(lambda p: p.model.kappa, typical.state(x, n), n)
+    state = lax.stop_gradient(settled(typical, n, tol=1e-12).state)
+    lost = -_LOSS * typical.partial(lambda p: p.model.kappa, state, n)
     law = bracketed_root(
         lambda log_d, lost: jnp.log(binary_entropy(jnp.exp(log_d))) - jnp.log(jnp.abs(lost)) - 0.5 * log_d,
         -300.0,
