@@ -27,6 +27,16 @@ def test_the_slope_is_the_derivative_along_the_curve(dense):
     np.testing.assert_allclose(dense.slope[0], difference, atol=2e-6)
 
 
+def test_the_complexity_of_very_many_replicas():
+    """S_E = -y d phi/d log y, a difference of parts in y of phi: 64 nodes are wrong by 2e-7 at y = 5000, d = .01, where phi is right to 3e-11."""
+    step, y = 0.04, np.array([1000.0, 5000.0])
+    around = y[:, None] * np.exp(step * np.array([0, -2, -1, 1, 2]))
+    answer = rx.solve(rx.BinaryPerceptron(alpha=0.6), rx.LocalEntropy(d=0.01, y=around))
+    assert np.all(answer.converged)
+    slope = answer.phi[:, 1:] @ np.array([1.0, -8.0, 8.0, -1.0]) / (12.0 * step)
+    np.testing.assert_allclose(answer.S_E[:, 0], -y * slope, atol=2e-8)
+
+
 @pytest.mark.slow
 def test_without_patterns_the_replicas_fill_a_ball(dense):
     centre = 0.5 * (1.0 - np.sqrt(0.7))

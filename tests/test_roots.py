@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy.special import lambertw
 
-from replicax.numerics.roots import chord, climb, implicit_root, modulus, newton, solve_linear, value_and_jacobian
+from replicax.numerics.roots import (
+    chord,
+    climb,
+    implicit_root,
+    modulus,
+    newton,
+    solve_linear,
+    value_and_jacobian,
+)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

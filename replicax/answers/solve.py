@@ -209,7 +209,10 @@ def _known(index: int, tolerance: float) -> Any:
 def _unsatisfactory(answer: Solution) -> Array:
     problems = answer.ansatz.problems(answer.model)
     accuracy = max(p.accuracy for p in problems)
-    accurate = answer.quadrature_error <= accuracy * (1.0 + jnp.abs(answer.columns["phi"]))
+    # of phi = Phi/y of y replicas S_E is a small difference
+    y = jnp.asarray(answer.columns.get("y", 1.0))
+    error = answer.quadrature_error * jnp.where(jnp.isfinite(y), jnp.maximum(1.0, y), 1.0)
+    accurate = error <= accuracy * (1.0 + jnp.abs(answer.columns["phi"]))
     lost = (answer.code == CODE["not converged"]) | (answer.code == CODE["inner saddle lost"])
     lost = lost & all(p.retried for p in problems)
     return lost | (answer.converged & ~accurate)

@@ -243,8 +243,10 @@ class LocalEntropy(Ansatz):
     Baldassi et al., PRL 115 (2015) 128101, arXiv:1509.05753; Monasson, PRL 75 (1995) 2847.
 
     d or q1: the control; y: number of replicas (inf: the limit, as its own functional).  Results: phi = Phi/y per replica,
-    entropy = S_I = d(y phi)/dy, S_E = y (phi - S_I), slope = d phi/d(control) at fixed y.  Around a reference of binary weights at given d
-    branch says whether references with many solutions dominate (dense), those with one do (metastable), or only those exist (frozen).
+    entropy = S_I = d(y phi)/dy, S_E = y (phi - S_I), slope = d phi/d(control) at fixed y.  Where S_E < 0 there is no such group: S_I is an upper
+    bound, which may exceed phi_RS (where S_E >= 0, too, references break replica symmetry: status "unstable (replicon)").  Around a reference of
+    binary weights at given d branch says whether references with many solutions dominate (dense), those with one do (metastable), or only those
+    exist (frozen).
 
     branch = core | large-d: where several of those coexist, the one of the dense core around the reference (larger q1) or the other.
 
