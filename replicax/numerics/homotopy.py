@@ -216,8 +216,8 @@ def between(places: Array, walked: Walk, quantity: Callable[[Any], Array]) -> tu
     """
     width, known = places[1:] - places[:-1], walked.found[1:] & walked.found[:-1]
     values = quantity(walked.seen)
-    rise, side = width * _slopes(width, values, known)[:-1], jnp.where(values[:-1] < 0, 1.0, -1.0)
-    fall = width * _slopes(width, values, known)[1:]
+    slopes, side = _slopes(width, values, known), jnp.where(values[:-1] < 0, 1.0, -1.0)
+    rise, fall = width * slopes[:-1], width * slopes[1:]
     share = _highest(side * values[:-1], side * values[1:], side * rise, side * fall)
     share = jnp.where(known, share, 0.5)
 

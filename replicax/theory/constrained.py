@@ -205,18 +205,17 @@ class Constrained(Followed, AnyReference):
             return super()._outside(steep, inner, field, pull, R_hat, n)
         level = (Level((inner,), self.y),)
         seen = lambda x: tower(self.model.prior.terminal(jnp.zeros(())), level, n, (x,))
-        slope = seen(field).score[0] + pull.ratio
-        if self.labels is not None:
+        if not self.frozen:
+            width = 1.0 / (steep * (1.0 + self.y))
             doubt = self._doubt(seen, field, pull, R_hat)
-            if not self.frozen:
-                width = 1.0 / (steep * (1.0 + self.y))
-                return gaussian_rule((-R_hat / steep, (doubt - R_hat) / steep), (width, width), n)
-            undecided = jnp.sqrt(pull.spread + NO_SPREAD) / (steep * jnp.maximum(jnp.abs(slope), TINY))
-            smooth, jumps = jnp.minimum(1.0, 1.0 / steep), (field - R_hat, -field - R_hat)
+            return gaussian_rule((-R_hat / steep, (doubt - R_hat) / steep), (width, width), n)
+        slope = jnp.maximum(jnp.abs(seen(field).score[0] + pull.ratio), TINY)
+        undecided, smooth = jnp.sqrt(pull.spread + NO_SPREAD) / (steep * slope), jnp.minimum(1.0, 1.0 / steep)
+        if self.labels is not None:
+            doubt, jumps = self._doubt(seen, field, pull, R_hat), (field - R_hat, -field - R_hat)
             places = (*(j / steep for j in jumps), (doubt - R_hat) / steep)
             return gaussian_rule(places, (smooth, smooth, jnp.minimum(smooth, undecided)), n, moving=True)
-        undecided = jnp.sqrt(pull.spread + NO_SPREAD) / (steep * jnp.maximum(jnp.abs(slope), TINY))
-        jump, smooth = jnp.abs(field) / steep, jnp.minimum(1.0, 1.0 / steep)
+        jump = jnp.abs(field) / steep
         cut = lax.stop_gradient(jnp.minimum(_DECIDED * undecided, 0.5 * jump))
         s, ds = unit_panels(max(1, n // 32))
         near = Rule(cut * s, 2.0 * cut * ds)

@@ -99,9 +99,13 @@ class Problem(Searched):
         """The error of phi that no finer rule removes."""
         return jnp.zeros(())
 
+    def refined(self, state: State, n: int) -> tuple[Array, ...]:
+        """The terms by `finer` rules; a polished state was found with them."""
+        return self.terms(state, self.finer(n))
+
     def evaluated(self, state: State, n: int) -> tuple[Array, Array]:
         """phi by `finer` rules, and its error: what their refinement changes, rounding, truncation."""
-        terms, refined = self.terms(state, n), self.terms(state, self.finer(n))
+        terms, refined = self.terms(state, n), self.refined(state, n)
         phi = sum(refined, jnp.zeros(()))
         rounding = 4e-15 * sum((jnp.abs(t) for t in refined), jnp.zeros(()))
         return phi, jnp.abs(phi - sum(terms, jnp.zeros(()))) + rounding + self.truncation(state, n)

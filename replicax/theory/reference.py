@@ -295,6 +295,14 @@ class AnyReference(Problem):
         return Asked(out.value, *scores, out.hessian[0][0], out.fluctuation, out.cross)
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
+        site = state.parts["site"]
+        return self._with(state, self._value(site, n), self._asked(site, n).value)
+
+    def refined(self, state: State, n: int) -> tuple[Array, ...]:
+        return self._with(state, self._value(state.parts["site"], self.finer(n)), state.parts["asked"].value)
+
+    def _with(self, state: State, value: Array, asked: Array) -> tuple[Array, ...]:
+        """The terms, with what the site and a pattern contribute."""
         order, site = state.order, state.parts["site"]
         pull, outer = site["pull"], site["outer"]
         if self.frozen:
@@ -310,7 +318,7 @@ class AnyReference(Problem):
             shared = pull.ratio * outer * site["shared"]
             interaction = interaction - self.number * (0.5 * own * site["wide"] + shared)
             interaction = interaction - site["R_ref"] * pull.lean
-        return (interaction, self._value(site, n), self.model.weight * self._asked(site, n).value)
+        return (interaction, value, self.model.weight * asked)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         energy, entropy = self.thermal(state, phi, n)
