@@ -195,7 +195,9 @@ def test_ground_states_have_errors():
     def found(kappa, alpha, x):
         problem = Steps(GroundStates(rx.SphericalPerceptron(alpha=alpha, kappa=kappa), 1), 1)
         state = problem.state(x, problem.nodes)
-        return state.order["chi"], problem.inside(state)
+        return state.order["chi"], problem.inside(state) & problem.possible(
+            *problem.evaluated(state, problem.nodes)
+        )
 
     chi, inside = jax.jit(jax.vmap(found))(kappa, alpha, jnp.array(ends))
     assert np.all(np.asarray(chi) < 1e3)
