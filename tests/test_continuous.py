@@ -1,12 +1,22 @@
 """Full replica symmetry breaking on the sphere, and the acceleration that solves it."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import replicax as rx
 from replicax.numerics.anderson import fixed_point
-from replicax.theory.continuous import closed, coordinates, placed, resampled, strengths, wanted
+from replicax.theory.continuous import (
+    closed,
+    coordinates,
+    finer,
+    lengthened,
+    placed,
+    resampled,
+    strengths,
+    wanted,
+)
 from replicax.theory.steps import GroundStates, Solutions
 from replicax.vocabulary.ladder import Ladder
 
@@ -30,29 +40,62 @@ def test_acceleration_of_a_slow_map():
 
 
 def test_grids_keep_their_shape():
-    values = jnp.asarray([0.0, 1.0, 2.0, 4.0])
-    np.testing.assert_allclose(resampled(values, 7, jnp.asarray(0), ends=True), [0, 0.5, 1, 1.5, 2, 3, 4])
-    np.testing.assert_allclose(resampled(values, 6, jnp.asarray(1), ends=True), [0, 1, 1.5, 2, 3, 4])
-    power = jnp.log(1.0 - (jnp.arange(3) + 0.5) / 3)
+    values = jnp.asarray([0.0, 1.0, 2.0, 4.0, 9.0, 9.0, 9.0])
+    sizes = lambda old, new, keep: tuple(map(jnp.asarray, (old, new, keep)))
+    np.testing.assert_allclose(resampled(values, *sizes(4, 7, 0), ends=True), [0, 0.5, 1, 1.5, 2, 3, 4])
+    np.testing.assert_allclose(resampled(values, *sizes(4, 6, 1), ends=True)[:6], [0, 1, 1.5, 2, 3, 4])
+    power = jnp.append(jnp.log(1.0 - (jnp.arange(3) + 0.5) / 3), jnp.zeros(2))
     np.testing.assert_allclose(
-        resampled(power, 5, jnp.asarray(0), ends=False), jnp.log(1.0 - (jnp.arange(5) + 0.5) / 5)
+        resampled(power, *sizes(3, 5, 0), ends=False), jnp.log(1.0 - (jnp.arange(5) + 0.5) / 5)
     )
+
+
+def two_steps(kind):
+    landscape = kind(rx.SphericalPerceptron(alpha=10.0, kappa=-1.0), 3)
+    if landscape.bounded:
+        return landscape, Ladder(*map(jnp.asarray, (0.6, [0.1, 0.2], [0.3, 0.2], 0.1, 2)))
+    return landscape, Ladder(*map(jnp.asarray, (0.6, [0.1, 0.3], [9.0, 2.0], 0.05, 2)))
 
 
 @pytest.mark.parametrize("kind", [Solutions, GroundStates])
 def test_the_equations_close(kind):
-    """Any ladder is that of its own T, and its coordinates lead back to it."""
-    landscape = kind(rx.SphericalPerceptron(alpha=10.0, kappa=-1.0), 3)
-    if landscape.bounded:
-        ladder = Ladder(*map(jnp.asarray, (0.6, [0.1, 0.2], [0.3, 0.2], 0.1, 2)))
-    else:
-        ladder = Ladder(*map(jnp.asarray, (0.6, [0.1, 0.3], [9.0, 2.0], 0.05, 2)))
-    xs = ladder.ms[::-1]
-    again = closed(landscape, xs, wanted(ladder))
-    back = placed(landscape, coordinates(landscape, ladder), xs)
-    for other in (again, back):
-        np.testing.assert_allclose(other.overlaps, ladder.overlaps, rtol=1e-12)
-        np.testing.assert_allclose(other.responses, ladder.responses, rtol=1e-12)
+    """Any ladder is that of its own T, and its coordinates lead back to it, in longer arrays too."""
+    landscape, short = two_steps(kind)
+    for ladder in (short, lengthened(short, 5)):
+        again = closed(landscape, ladder, wanted(ladder))
+        back = placed(landscape, coordinates(landscape, ladder), ladder)
+        for other in (again, back):
+            np.testing.assert_allclose(other.overlaps, ladder.overlaps, rtol=1e-12)
+            np.testing.assert_allclose(other.responses, ladder.responses, rtol=1e-12)
+            assert np.all(other.steps[2:] == 0)
+
+
+@pytest.mark.parametrize("kind", [Solutions, GroundStates])
+def test_absent_levels_are_the_outermost(kind):
+    landscape, short = two_steps(kind)
+    long = lengthened(short, 5)
+    at = jax.jit(lambda ladder: strengths(landscape, ladder, 24))
+    for few, many in ((at(short), at(long)), (wanted(short), wanted(long))):
+        np.testing.assert_allclose(many[3:], few, rtol=1e-12)
+        np.testing.assert_allclose(many[:3], few[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [Solutions, GroundStates])
+@pytest.mark.parametrize("keep", [0, 1])
+def test_finer_grids_lie_along_coarser_ones(kind, keep):
+    """As many levels: the same ladder; more: still ordered, with the same ends, and the first step where it is a gap."""
+    landscape, ladder = two_steps(kind)
+    ladder = finer(landscape, lengthened(ladder, 9), jnp.asarray(4), jnp.asarray(0))
+    same, more = (finer(landscape, ladder, jnp.asarray(n), jnp.asarray(keep)) for n in (4, 7))
+    for ours, other in zip(same, ladder):
+        np.testing.assert_allclose(ours, other, rtol=1e-12)
+    assert np.all(np.diff(more.ms[:7]) < 0) and np.all(more.ms[7:] == 0) and np.all(more.steps[:7] > 0)
+    whole = float(jnp.sum(more.steps) + more.outer) + (float(more.rest) if landscape.bounded else 0.0)
+    assert whole == pytest.approx(1.0, abs=1e-14)
+    kept = [(more.outer, ladder.outer), (more.rest, ladder.rest)]
+    kept += [(more.ms[6], ladder.ms[3]), (more.steps[6], ladder.steps[3])] if keep else []
+    for ours, other in kept:
+        np.testing.assert_allclose(ours, other, rtol=1e-12)
 
 
 def test_one_step_is_stationary():

@@ -217,6 +217,15 @@ def test_where_clusters_are_orthogonal():
     assert 0.9993 < float(found.value[1]) / exact < 0.9995
 
 
+@pytest.mark.slow
+def test_more_steps_far_from_the_margin():
+    """kappa = -5, k = 4: coarse grids made a minimum 1e-5 below three steps that finer ones do not see; it was flagged."""
+    found = rx.threshold(rx.SphericalPerceptron(kappa=-5.0), "jamming", k=np.array([3.0, 4.0]))
+    assert np.all(found.converged) and np.all(found.error < 1e-7 * found.value)
+    gained = 1.0 - found.value[1] / found.value[0]
+    assert 0 < gained < 1e-5 and found.contacts[1] < found.contacts[0]
+
+
 def test_bad_steps_are_refused():
     with pytest.raises(ValueError, match=r"k = 2\.5 is outside"):
         rx.threshold(rx.SphericalPerceptron(kappa=-1.0), "jamming", k=2.5)

@@ -163,13 +163,27 @@ def test_two_steps_of_ground_states_at_very_negative_margins(loss):
     assert np.all(two.converged) and np.all(two.energy > one.energy)
     assert np.all(one.energy > np.where(np.asarray(none.energy) > 0, none.energy, 0.0))
     for i in range(3):
-        q0, q1, c1, c2, chi = (float(getattr(two, name)[i]) for name in ("q_0", "q_1", "c_1", "c_2", "chi"))
-        x = np.log([q0 / (1 - q0), (1 - q1) / (q1 - q0), c1, c2 - c1, chi])
-        what = alpha[i], kappa[i], loss
-        assert two_steps_of_ground_states(x, *what) == pytest.approx(-float(two.energy[i]), abs=2e-9)
-        start = x + 0.02 * np.array([1, -1, 1, -1, 1])
-        least = minimize(two_steps_of_ground_states, start, what, "BFGS", jac="3-point").fun
-        assert -2e-9 < least + float(two.energy[i]) < 1e-6
+        assert_least_of_two_steps(two, i, alpha[i], kappa[i], loss)
+
+
+def assert_least_of_two_steps(two, i, *what):
+    q0, q1, c1, c2, chi = (float(getattr(two, name)[i]) for name in ("q_0", "q_1", "c_1", "c_2", "chi"))
+    x = np.log([q0 / (1 - q0), (1 - q1) / (q1 - q0), c1, c2 - c1, chi])
+    assert two_steps_of_ground_states(x, *what) == pytest.approx(-float(two.energy[i]), abs=2e-9)
+    start = x + 0.02 * np.array([1, -1, 1, -1, 1])
+    least = minimize(two_steps_of_ground_states, start, what, "BFGS", jac="3-point").fun
+    assert -2e-9 < least + float(two.energy[i]) < 1e-6
+
+
+@pytest.mark.slow
+def test_two_steps_where_one_has_no_errors():
+    """Between alpha_J^(2) and alpha_J^(1), 124.805 to 125.402 and 507.990 to 509.707: no second step was looked for."""
+    kappa, alpha = np.array([-2.0, -2.5]), np.array([125.1, 508.5])
+    model = rx.SphericalPerceptron(alpha=alpha, kappa=kappa)
+    two, one = rx.solve(model, rx.KRSB(k=2)), rx.solve(model, rx.KRSB(k=1))
+    assert np.all(two.converged) and np.all(two.energy > 1e-4) and np.all(one.energy == 0.0)
+    for i in range(2):
+        assert_least_of_two_steps(two, i, alpha[i], kappa[i], "errors")
 
 
 @pytest.mark.slow
@@ -195,7 +209,9 @@ def test_ground_states_have_errors():
     def found(kappa, alpha, x):
         problem = Steps(GroundStates(rx.SphericalPerceptron(alpha=alpha, kappa=kappa), 1), 1)
         state = problem.state(x, problem.nodes)
-        return state.order["chi"], problem.inside(state)
+        return state.order["chi"], problem.inside(state) & problem.possible(
+            *problem.evaluated(state, problem.nodes)
+        )
 
     chi, inside = jax.jit(jax.vmap(found))(kappa, alpha, jnp.array(ends))
     assert np.all(np.asarray(chi) < 1e3)

@@ -452,7 +452,8 @@ def _assess(problem: Problem, root: Root, refinement: int, absent: Array):
     missing = problem.missing(state, n)
     scale = 1.0 + jnp.abs(columns.get("entropy", phi))
     known = error <= _KNOWN * scale
-    inside, solved = problem.inside(state), root.converged & finite & known
+    inside = problem.inside(state) & problem.possible(phi, error)
+    solved = root.converged & finite & known
     converged = solved & inside & ~missing
     code = jnp.where(solved & ~inside, CODE[problem.beyond or problem.failure], CODE[problem.failure])
     code = jnp.where(absent, CODE["no solution"], code)

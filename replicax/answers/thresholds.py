@@ -23,12 +23,12 @@ from replicax.answers.status import CODE, status_text
 from replicax.theory.ansatz import RS
 from replicax.theory.free_entropy import Problem, Searched, State
 from replicax.theory.models import check_parameter
-from replicax.vocabulary.limits import INFINITE, number
+from replicax.vocabulary.limits import INFINITE, is_concrete, number
 
 _FAR_PARAMETER = 12.0
 _FAR_COORDINATE = 35.0
 #: nodes of what is known without a system
-_NODES = 128
+NODES = 128
 _ROUNDING = 4e-15
 #: a less accurate value (relative to 1 + |value|) is looked for again with finer rules
 _ACCURACY = 1e-8
@@ -257,13 +257,13 @@ def _inaccurate(answer: Threshold) -> Array:
 def _checked(
     given: Mapping[str, Any], definition: AnyDefinition, name: str
 ) -> tuple[tuple[tuple[str, Any], ...], Options]:
-    """Options with their defaults: words (they select the compiled program), and numbers."""
+    """Options with their defaults: words (they select the compiled program), and numbers; `finite`: those known to be no limits."""
     known = definition.options
     for option in given:
         if option not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise ValueError(f"{option}: threshold {name!r} has no such option; {has}")
-    words, numbers = [], {}
+    words, numbers, finite = [], {}, []
     for option, meta in known.items():
         value = given.get(option, meta.get("default"))
         if "choices" in meta:
@@ -276,7 +276,9 @@ def _checked(
             words.append((option, value))
         else:
             numbers[option] = value
-    return tuple(words), numbers
+            if meta.get("infinite") and is_concrete(value) and np.all(np.isfinite(value)):
+                finite.append(option)
+    return (*words, ("finite", tuple(finite))), numbers
 
 
 def _is_default(model: Any, name: str) -> bool:
@@ -296,7 +298,7 @@ class _Kernel(NamedTuple):
         model, numbers = parameters
         options = {**dict(self.words), **numbers}
         if isinstance(self.definition, Explicit):
-            n, name = _NODES * refinement, self.definition.error
+            n, name = NODES * refinement, self.definition.error
             value, columns, residual, converged, *more = self.definition.find(model, options, n)
             rough = value if name else self.definition.find(model, options, n // 2)[0]
             error = columns[name] if name else jnp.abs(value - rough) + _ROUNDING * jnp.abs(value)

@@ -20,9 +20,13 @@ from replicax.numerics.quadrature import RANGE
 from replicax.numerics.roots import moving_root
 from replicax.vocabulary.ladder import Ladder, below_bend
 
+#: nodes with which answers are evaluated
+FINE = 64
 #: a further step lowers the value by more than this part of what the one before did; a value is known to this part
 _WORTH, _NOTHING = 1e-6, 1e-8
 _TRIES = 4
+#: the least that sharper rules see of what a step lowers (relatively)
+_SEEN = 3e-12
 #: one step that lowers the value by less (relatively) is none
 _NONE = 3e-12
 
@@ -41,15 +45,27 @@ class Landscape(eqx.Module):
     ends: ClassVar[int] = 0
     #: m_k < 1, or unbounded
     bounded: ClassVar[bool] = False
+    #: more steps may lower the value where fewer do not
+    onwards: ClassVar[bool] = False
     #: from one step to two: logarithms of how much closer to q_k the second overlap lies, and of how much larger its replica number is
     second: ClassVar[tuple] = ((-2.3, 2.0), (-3.9, 2.3), (-5.5, 2.6), (-7.5, 3.0))
 
     #: extended: where the outermost step is divided, and the logarithm of the ratio of its numbers
     turns: ClassVar[tuple] = ((0.3, 0.3), (0.5, 0.6))
 
-    #: of the search (about 1e-10); answers are evaluated with `fine` ones
-    nodes: ClassVar[int] = 48
-    fine: ClassVar[int] = 64
+    #: times the nodes: where steps are narrow (many standard deviations away from the margin, too) coarse grids make minima of their own
+    finer: int = eqx.field(default=1, static=True, kw_only=True)
+    #: of the search (about 1e-10)
+    coarse: ClassVar[int] = 48
+
+    @property
+    def nodes(self) -> int:
+        return self.finer * self.coarse
+
+    @property
+    def fine(self) -> int:
+        """Nodes with which answers are evaluated."""
+        return self.finer * FINE
 
     @abc.abstractmethod
     def ladder(self, x: Array, count: Array) -> Ladder:
@@ -103,7 +119,8 @@ class Landscape(eqx.Module):
         """The minima of 1, .., most steps, as far as `count` and as they are found, row by row.
 
         A step that is worth nothing (where the one before was) is a saddle in which two levels coincide: it is looked for again from other
-        starts, and has not converged if it is not found, nor if it is one of the rules of the search only.
+        starts, and has not converged if it is not found, nor if it is one of the rules of the search only.  Where more steps may lower what fewer
+        do not (`onwards`), rows that lower nothing are passed.
         """
         start = self.first()
         size = start.shape[0]
@@ -114,18 +131,23 @@ class Landscape(eqx.Module):
 
         symmetric = self.symmetric()
 
+        def lower(value: Array) -> Array:
+            return value < symmetric - _NONE * (1.0 + jnp.abs(symmetric))
+
         def going(s: tuple[Array, Array, Minimum]) -> Array:
             k, _, rows = s
-            broken = rows.value[0] < symmetric - _NONE * (1.0 + jnp.abs(symmetric))
+            broken = True if self.onwards else lower(rows.value[0])
             return (k < count) & ((k == 0) | (rows.converged[k - 1] & broken))
 
         def up(s: tuple[Array, Array, Minimum]) -> tuple[Array, Array, Minimum]:
             k, starts, rows = s
             before = jnp.where(k > 0, rows.value[k - 1], symmetric)
             gained = jnp.where(k > 1, rows.value[k - 2], symmetric) - before
-            needed = jnp.where(k > 0, _WORTH * gained, -jnp.inf)
+            # what lowers nothing yet is no measure
+            broken = (k > 0) & lower(before)
+            needed = jnp.where(broken, _WORTH * gained, -jnp.inf)
 
-            nothing_left = gained < _NOTHING * (1.0 + jnp.abs(before))
+            nothing_left = broken & (gained < _NOTHING * (1.0 + jnp.abs(before)))
 
             def again(t: tuple[Array, Minimum]) -> tuple[Array, Minimum]:
                 i, best = t
@@ -138,20 +160,28 @@ class Landscape(eqx.Module):
                     return t[0] < jnp.where(k > 0, _TRIES, 1)
                 tries = jnp.where((k > 0) & ~nothing_left, _TRIES, 1)
                 sharp = t[1].predicted <= 1e-10 * (1.0 + jnp.abs(t[1].value))
-                return (t[0] < tries) & ~((before - t[1].value > needed) & sharp)
+                enough = jnp.where((k == 0) | broken, before - t[1].value > needed, lower(t[1].value))
+                return (t[0] < tries) & ~(enough & sharp)
 
             _, found = lax.while_loop(wanted, again, (jnp.zeros((), int), blank))
             sharper = lax.map(
                 lambda row: self.value(self.ladder(*row), 2 * self.fine),
                 (jnp.stack([rows.x[k - 1], found.x]), jnp.stack([k, k + 1])),
             )
-            worth = (jnp.where(k > 0, sharper[0], symmetric) - sharper[1] > needed) | nothing_left
-            found = found._replace(converged=found.converged & worth)
+            # next to where a further step sets in it is worth little, which sharper rules still see
+            seen = jnp.minimum(needed, _SEEN * (1.0 + jnp.abs(before)))
+            worth = (jnp.where(k > 0, sharper[0], symmetric) - sharper[1] > seen) | nothing_left
+            passed = self.onwards & ~lower(found.value)
+            found = found._replace(converged=(found.converged & worth) | passed)
             rows = jax.tree.map(lambda every, one: every.at[k].set(one), rows, found)
-            return k + 1, self.next(found.x, k + 1), rows
+            return k + 1, self.next(jnp.where(passed, self.tightened(found.x), found.x), k + 1), rows
 
         starts = jnp.broadcast_to(start, (_TRIES, size))
         return lax.while_loop(going, up, (jnp.zeros((), int), starts, rows))[2]
+
+    def tightened(self, x: Array) -> Array:
+        """Where steps that lower nothing were left, as something to start from."""
+        return x
 
     def next(self, x: Array, count: Array) -> Array:
         """Where to look for the minimum of count + 1 steps, given that of `count`: the interpolation of all levels first."""

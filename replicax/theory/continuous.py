@@ -15,13 +15,14 @@ fewer than three steps (stable ones) are those of `theory.steps`.
 Parisi, PRL 43 (1979) 1754; Franz, Parisi, Sevelev, Urbani & Zamponi, SciPost Phys. 2 (2017) 019, arXiv:1702.06919.
 """
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
-from replicax.numerics.anderson import FixedPoint, fixed_point
+from replicax.numerics.anderson import fixed_point
 from replicax.numerics.brackets import bracketed_root
 from replicax.numerics.roots import Root, moving_root
 from replicax.theory.ansatz import KRSB, RS, poses, require
@@ -32,14 +33,14 @@ from replicax.theory.hierarchy import Hierarchy
 from replicax.theory.models import SphericalPerceptron
 from replicax.theory.perceptron import Bipartite
 from replicax.theory.steps import (
+    LOOSE,
     GroundStates,
     Solutions,
-    Steps,
     Unbroken,
     alpha_of,
     broken,
+    climbed,
     searched,
-    unsatisfied,
 )
 from replicax.vocabulary.ladder import Ladder, energetic, stabilities
 from replicax.vocabulary.limits import INFINITE
@@ -49,13 +50,15 @@ LEVELS = (6, 12)
 #: steps of the ladder that the grids are made from
 FIRST = 3
 #: the largest |G/T - 1| that is aimed at, and accepted after so many steps of the map
-_STATIONARY, _ACCEPTED, _STEPS = 1e-6, 1e-4, 80
+_STATIONARY, _ACCEPTED, _STEPS = 1e-5, 1e-4, 80
+#: nodes of coarse rules, and how far they go (their error: 5e-4)
+_ROUGH, _ROUGHLY = 24, 2e-3
 #: how much phi feels of its square (seen: 15 to 144)
 _FELT = 150.0
 
 
 def strengths(landscape: Landscape, ladder: Ladder, n: int) -> Array:
-    """G_0, .., G_K: alpha <f_i'^2>_{P_i}, from the derivatives of the energetic term in the variances of the levels.
+    """G_0, .., G_K (absent levels come first, and are G_0): alpha <f_i'^2>_{P_i}, from the derivatives of the energetic term in the variances.
 
     d E/d D_i = <f_i'' + x_i f_i'^2>/2 (i > 0), d E/d D_0 = <f_0''>/2, and in l_K that of one more level, at x = 1 (T = 0: <f_K'^2>/2).
     """
@@ -65,14 +68,22 @@ def strengths(landscape: Landscape, ladder: Ladder, n: int) -> Array:
         return energetic(ladder._replace(outer=outer, steps=steps, rest=rest), landscape.pattern, kappa, n)
 
     outer, steps, rest = jax.grad(bound, (0, 1, 2))(ladder.outer, ladder.steps, ladder.rest)
+    present, levels = ladder.present[::-1], _levels(ladder)
     xs = jnp.append(0.0, ladder.ms[::-1])
-    slopes = jnp.append(outer, steps[::-1])
+    slopes = jnp.append(outer, jnp.where(present, steps[::-1], outer))
     if landscape.bounded:
         slopes, xs = jnp.append(slopes, rest), jnp.append(xs, 1.0)
-        inner = 2.0 * jnp.diff(slopes) / jnp.diff(xs)
-    else:
-        inner = jnp.append(2.0 * jnp.diff(slopes) / jnp.diff(xs), 2.0 * rest)
-    return alpha_of(landscape.model) * inner
+    known = levels[: xs.size - 1]
+    inner = 2.0 * jnp.diff(slopes) / jnp.where(known, jnp.diff(xs), 1.0)
+    if not landscape.bounded:
+        inner = jnp.append(inner, 2.0 * rest)
+    first = inner[inner.size - 1 - ladder.count]
+    return alpha_of(landscape.model) * jnp.where(levels, inner, first)
+
+
+def _levels(ladder: Ladder) -> Array:
+    """Which of the levels 0, .., K there are (absent ones come first)."""
+    return jnp.append(ladder.present[::-1], True)
 
 
 def wanted(ladder: Ladder) -> Array:
@@ -82,9 +93,9 @@ def wanted(ladder: Ladder) -> Array:
     return first + jnp.append(0.0, jnp.cumsum(steps / (responses[:-1] * responses[1:])))
 
 
-def closed(landscape: Landscape, xs: Array, G: Array) -> Ladder:
-    """The ladder whose T_i are G_i at these x_i."""
-    rises = jnp.diff(G)
+def closed(landscape: Landscape, ladder: Ladder, G: Array) -> Ladder:
+    """The ladder with the x_i of this one whose T_i are G_i."""
+    rises, xs = jnp.diff(G), ladder.ms[::-1]
     lost = jnp.append(0.0, jnp.cumsum(xs * rises))
 
     def at(y: Array) -> tuple[Array, Array]:
@@ -98,64 +109,108 @@ def closed(landscape: Landscape, xs: Array, G: Array) -> Ladder:
 
     top = -0.5 * jnp.log(G[0])  # q_0 alone is 1 there
     steps, responses = at(bracketed_root(excess, top - 60.0, top).value)
-    return Ladder(steps[0], steps[:0:-1], xs[::-1], responses[-1], jnp.asarray(xs.shape[0]))
+    return ladder._replace(outer=steps[0], steps=steps[:0:-1], rest=responses[-1])
 
 
-def placed(landscape: Landscape, y: Array, xs: Array) -> Ladder:
-    """The ladder at coordinates log(q_0/(1 - q_0)), log((q_i - q_{i-1})/(1 - q_i)), i <= K (T = 0: i < K, then log chi)."""
+def _increments(ladder: Ladder) -> Array:
+    """Which of D_0, absent ones, D_1, .., D_K there are."""
+    return jnp.append(True, ladder.present[::-1])
+
+
+def placed(landscape: Landscape, y: Array, ladder: Ladder) -> Ladder:
+    """The ladder with the x_i of this one at coordinates log(q_0/(1 - q_0)), log((q_i - q_{i-1})/(1 - q_i)), i <= K (T = 0: i < K, then log chi)."""
+    there = _increments(ladder)
     inner = y if landscape.bounded else y[:-1]
-    left = jnp.exp(-jnp.cumsum(jnp.logaddexp(0.0, inner)))  # 1 - q_i
-    steps = jnp.exp(inner) * left
+    there = there[: inner.size]
+    left = jnp.exp(-jnp.cumsum(jnp.where(there, jnp.logaddexp(0.0, inner), 0.0)))  # 1 - q_i
+    steps = jnp.where(there, jnp.exp(inner) * left, 0.0)
     if not landscape.bounded:
         steps = jnp.append(steps, left[-1])
     rest = left[-1] if landscape.bounded else jnp.exp(y[-1])
-    return Ladder(steps[0], steps[:0:-1], xs[::-1], rest, jnp.asarray(xs.shape[0]))
+    return ladder._replace(outer=steps[0], steps=steps[:0:-1], rest=rest)
 
 
 def coordinates(landscape: Landscape, ladder: Ladder) -> Array:
+    """Those of `placed`; absent ones are 0."""
     steps = jnp.append(ladder.outer, ladder.steps[::-1])
     inside = jnp.cumsum(jnp.append(ladder.rest if landscape.bounded else 0.0, ladder.steps))[::-1]
     if landscape.bounded:
-        return jnp.log(steps / inside)
-    return jnp.append(jnp.log(steps[:-1] / inside[:-1]), jnp.log(ladder.rest))
+        return _log_ratio(steps, inside, _increments(ladder))
+    inner = _log_ratio(steps[:-1], inside[:-1], _increments(ladder)[:-1])
+    return jnp.append(inner, jnp.log(ladder.rest))
 
 
-def resampled(values: Array, size: int, keep: Array, ends: bool) -> Array:
-    """`values` at `size` places; the first `keep` (0 or 1) stay.
+def _log_ratio(a: Array, b: Array, known: Array) -> Array:
+    """log(a/b), 0 where it is not known."""
+    return jnp.log(jnp.where(known, a, 1.0) / jnp.where(known, b, 1.0))
+
+
+def lengthened(ladder: Ladder, size: int) -> Ladder:
+    """The same in arrays of `size` steps."""
+    longer = jnp.zeros(size - ladder.ms.shape[0])
+    return ladder._replace(steps=jnp.append(ladder.steps, longer), ms=jnp.append(ladder.ms, longer))
+
+
+def resampled(values: Array, old: Array, size: Array, keep: Array, ends: bool) -> Array:
+    """`old` values at `size` places, in an array of the same length; the first `keep` (0 or 1) stay.
 
     ends: linearly, from end to end; otherwise by the middles t of equal cells, linearly in -log(1 - t): the largest x grow like a power of their
     number, without bound at T = 0 and at jamming.
     """
-    old = values.shape[0] - keep
-    i = jnp.arange(size) - keep
+    old, size = old - keep, size - keep
+    index = jnp.arange(values.shape[0]) - keep
+    i = jnp.clip(index, 0, size - 1)
     if ends:
-        t, along = i * (old - 1) / (size - 1 - keep), lambda t: t
+        t, along = i * (old - 1) / (size - 1), lambda t: t
     else:
-        t, along = (i + 0.5) * old / (size - keep) - 0.5, lambda t: -jnp.log1p(-(t + 0.5) / old)
+        t, along = (i + 0.5) * old / size - 0.5, lambda t: -jnp.log1p(-(t + 0.5) / old)
     cell = jnp.clip(jnp.floor(t).astype(int), 0, old - 2)
     left, right = values[keep + cell], values[keep + cell + 1]
     share = (along(t) - along(cell)) / (along(cell + 1) - along(cell))
-    return jnp.where(i < 0, values[0], left + share * (right - left))
+    return jnp.where(index < 0, values[0], left + share * (right - left))
 
 
-def finer(landscape: Landscape, ladder: Ladder, size: int, keep: Array) -> tuple[Array, Array]:
-    """(coordinates, x) of a ladder of `size` levels along this one; keep = 1: its first step is a gap, and stays."""
-    ms = ladder.ms[::-1]
-    bounded = landscape.bounded
+def finer(landscape: Landscape, ladder: Ladder, size: Array, keep: Array) -> Ladder:
+    """A ladder of `size` levels along this one; keep = 1: its first step is a gap, and stays."""
+    bounded, old, index = landscape.bounded, ladder.count, jnp.arange(ladder.ms.shape[0])
+    turned = lambda values, last: values[jnp.clip(last - jnp.arange(values.shape[0]), 0)]
+    ms = turned(ladder.ms, old - 1)
     number = jnp.log(ms) - (jnp.log1p(-ms) if bounded else 0.0)
-    number = resampled(number, size, keep, ends=False)
-    xs = jax.nn.sigmoid(number) if bounded else jnp.exp(number)
-    # log(1 - q_i)
-    left = jnp.log(jnp.cumsum(jnp.append(ladder.rest if bounded else 0.0, ladder.steps))[::-1])
-    left = resampled(left if bounded else left[:-1], size + 1 if bounded else size, keep, ends=True)
-    steps = jnp.log(-jnp.expm1(jnp.diff(left, prepend=0.0))) - jnp.diff(left, prepend=0.0)
-    return steps if bounded else jnp.append(steps, jnp.log(ladder.rest)), xs
+    number = turned(resampled(number, old, size, keep, ends=False), size - 1)
+    ms = jnp.where(index < size, jax.nn.sigmoid(number) if bounded else jnp.exp(number), 0.0)
+    # log(1 - q_i), i = 0, .., K (T = 0: i < K)
+    distance = turned(jnp.cumsum(jnp.append(ladder.rest if bounded else 0.0, ladder.steps)), old)
+    left = jnp.log(jnp.where(distance > 0, distance, 1.0))
+    known = 1 if bounded else 0
+    left = resampled(left, old + known, size + known, keep, ends=True)
+    before = jnp.append(0.0, left[:-1])
+    steps = -jnp.expm1(left - before) * jnp.exp(before)
+    if not bounded:
+        steps = jnp.where(jnp.arange(steps.size) == size, jnp.exp(before), steps)
+    rest = jnp.exp(left[size]) if bounded else ladder.rest
+    inwards = jnp.where(index < size, turned(steps, size)[:-1], 0.0)
+    return Ladder(steps[0], inwards, ms, rest, size)
+
+
+class Grid(NamedTuple):
+    """A solved grid: coordinates, its x (innermost first), levels, the largest |G/T - 1|, steps of the map."""
+
+    y: Array
+    xs: Array
+    count: Array
+    size: Array
+    steps: Array
+
+    def ladder(self) -> Ladder:
+        """With this x; its overlaps are those at the coordinates."""
+        return Ladder(jnp.ones(()), jnp.zeros_like(self.xs), self.xs, jnp.ones(()), self.count)
 
 
 class Continuous(Problem):
-    """Full breaking from ladders on the grids of `LEVELS`; coordinates: those of every ladder (`placed`) and its x.
+    """Full breaking from ladders on the grids of `LEVELS`, or the fewer than `FIRST` steps that are stable.
 
-    Derivatives of phi and of the overlaps are those at fixed grids of x: phi feels a grid only by what it leaves out.
+    Coordinates: those of the steps, how many there are, then of both grids (`placed`) and their x.  Derivatives of phi and of the overlaps on grids
+    are those at fixed x: phi feels a grid only by what it leaves out.
     """
 
     landscape: Solutions | GroundStates
@@ -164,7 +219,7 @@ class Continuous(Problem):
     largest_block: ClassVar[int] = 1
     accuracy: ClassVar[float] = 1e-5
     retried: ClassVar[bool] = False
-    size: ClassVar[int] = sum(2 * k + 1 for k in LEVELS)
+    levels: ClassVar[int] = LEVELS[-1]
 
     @property
     def model(self) -> SphericalPerceptron:
@@ -174,129 +229,145 @@ class Continuous(Problem):
     def counts(self) -> bool:
         return False
 
+    @property
+    def size(self) -> int:
+        return 2 * FIRST + self.landscape.ends + 1 + 2 * (2 * LEVELS[-1] + 1)
+
     def search(self, given: Array | None, refinement: int) -> Root:
         return searched(self, self._found)
 
     def _found(self) -> Root:
-        landscape = self.landscape
-        rows = landscape.climb(jnp.asarray(FIRST))
-        ladder = landscape.ladder(rows.x[-1], jnp.asarray(FIRST))
-        broken = jnp.all(rows.converged) & (rows.value[0] < landscape.symmetric())
+        few = climbed(self.landscape, FIRST)
+        ladder = lengthened(self.landscape.ladder(few.x[:-1], jnp.asarray(FIRST)), LEVELS[-1])
+        size, steps, grids = lax.cond(
+            few.converged & (few.x[-1] == FIRST),
+            lambda: self._on_grids(ladder),
+            lambda: (few.residual, jnp.zeros(()), jnp.zeros(self.size - few.x.size)),
+        )
+        return Root(jnp.append(few.x, grids), size, few.steps + steps, few.converged & (size <= _ACCEPTED))
 
-        def from_ladder(keep: Array) -> tuple[FixedPoint, Array, Array]:
-            start, xs = finer(landscape, ladder, LEVELS[0], keep)
-            found = self.relaxed(start, xs)
-            value = landscape.value(placed(landscape, found.x, xs), self.nodes)
-            return found, xs, jnp.where(jnp.isfinite(found.size), value, jnp.inf)
+    def _on_grids(self, few: Ladder) -> tuple[Array, Array, Array]:
+        """(the largest |G/T - 1|, steps of the map, coordinates): the coarser grid without and with a gap, the finer one along the lower of them."""
 
-        found, xs, values = lax.map(from_ladder, jnp.arange(2))
-        keep = jnp.argmin(values)
-        x, steps, size = [], jnp.sum(found.steps), jnp.zeros(())
-        last, grid = jax.tree.map(lambda a: a[keep], (found, xs))
-        for levels in LEVELS:
-            if levels != LEVELS[0]:
-                start, grid = finer(landscape, placed(landscape, last.x, grid), levels, keep)
-                last = self.relaxed(start, grid)
-                steps = steps + last.steps
-            x += [last.x, grid]
-            size = jnp.maximum(size, last.size)
-        return Root(jnp.concatenate(x), size, steps.astype(float), broken & (size <= _ACCEPTED))
+        def solved(best: tuple, what: tuple) -> tuple[tuple, Grid]:
+            count, keep = what
+            source, value, kept = best
+            last = count == LEVELS[-1]
+            keep = jnp.where(last, kept, keep)
+            source_or_few = jax.tree.map(lambda a, b: jnp.where(last, a, b), source, few)
+            grid = self.relaxed(finer(self.landscape, source_or_few, count, keep))
+            ladder = placed(self.landscape, grid.y, grid.ladder())
+            new = self.landscape.value(ladder, self.nodes)
+            better = jnp.isfinite(grid.size) & (new < value)
+            pick = lambda a, b: jnp.where(better, a, b)
+            return jax.tree.map(pick, (ladder, new, keep), best), grid
 
-    def relaxed(self, start: Array, xs: Array) -> FixedPoint:
-        """Stationary overlaps at these x: T = G."""
+        counts, keeps = np.array([LEVELS[0], LEVELS[0], LEVELS[1]]), np.array([0, 1, 0])
+        start = (few._replace(count=jnp.asarray(FIRST)), jnp.asarray(jnp.inf), jnp.zeros((), int))
+        (_, _, keep), every = lax.scan(solved, start, (counts, keeps))
+        both = jax.tree.map(lambda a: jnp.stack([a[keep], a[2]]), every)
+        coordinates = jnp.concatenate([both.y, both.xs], axis=1)
+        return jnp.max(both.size), jnp.sum(every.steps).astype(float), coordinates.ravel()
 
-        def move(y: Array) -> tuple[Array, Array]:
-            ladder = placed(self.landscape, y, xs)
-            G, T = strengths(self.landscape, ladder, self.nodes), wanted(ladder)
+    def relaxed(self, start: Ladder) -> Grid:
+        """Stationary overlaps at the x of `start`: T = G, from where coarse rules see them."""
+
+        def move(y: Array, n: int) -> tuple[Array, Array]:
+            ladder = placed(self.landscape, y, start)
+            G, T = strengths(self.landscape, ladder, n), wanted(ladder)
             # a level is not left in one step
             rises = jnp.maximum(jnp.diff(G), 0.1 * jnp.diff(T))
-            moved = closed(self.landscape, xs, jnp.append(G[0], G[0] + jnp.cumsum(rises)))
+            moved = closed(self.landscape, ladder, jnp.append(G[0], G[0] + jnp.cumsum(rises)))
             f = coordinates(self.landscape, moved) - y
             return f, jnp.max(jnp.abs(G / T - 1.0))
 
-        return fixed_point(move, start, tol=_STATIONARY, memory=10, max_steps=_STEPS)
+        first = coordinates(self.landscape, start)
+        rough = fixed_point(lambda y: move(y, _ROUGH), first, tol=_ROUGHLY, memory=10, max_steps=_STEPS // 2)
+        found = fixed_point(
+            lambda y: move(y, self.nodes), rough.x, tol=_STATIONARY, memory=10, max_steps=_STEPS
+        )
+        return Grid(found.x, start.ms, start.count, found.size, rough.steps + found.steps)
 
-    def ladders(self, x: Array) -> list[Ladder]:
-        found = []
-        for k in LEVELS:
-            y, xs, x = x[: k + 1], lax.stop_gradient(x[k + 1 : 2 * k + 1]), x[2 * k + 1 :]
+    def ladders(self, x: Array) -> Ladder:
+        """Of both grids, along a first axis; the steps, twice, where those are the answer."""
+        last = 2 * FIRST + self.landscape.ends
+        count = lax.stop_gradient(x[last]).astype(int)
 
-            def residual(z: Array, xs: Array = xs) -> Array:
-                ladder = placed(self.landscape, z, xs)
-                return strengths(self.landscape, ladder, self.nodes) / wanted(ladder) - 1.0
+        def steps() -> Ladder:
+            few = self.landscape.ladder(self.landscape.stationary(x[:last], count), count)
+            return jax.tree.map(lambda a: jnp.stack([a, a]), lengthened(few, LEVELS[-1]))
 
-            found.append(placed(self.landscape, moving_root(residual, y), xs))
-        return found
+        def on_grid(row: tuple[Array, Array]) -> Ladder:
+            (y, xs), levels = jnp.split(row[0], [LEVELS[-1] + 1]), row[1]
+            grid = Grid(y, lax.stop_gradient(xs), levels, jnp.zeros(()), jnp.zeros(()))
+
+            def residual(z: Array) -> Array:
+                ladder = placed(self.landscape, z, grid.ladder())
+                left = strengths(self.landscape, ladder, self.nodes) / wanted(ladder) - 1.0
+                return jnp.where(
+                    _increments(ladder), left, z
+                )  # absent levels, in front, have that of level 0
+
+            return placed(self.landscape, moving_root(residual, y), grid.ladder())
+
+        rows = x[last + 1 :].reshape(2, -1), np.array(LEVELS)
+        return lax.cond(count < FIRST, steps, lambda: lax.map(on_grid, rows))
 
     def state(self, x: Array, n: int) -> State:
-        coarse, fine = self.ladders(x)
-        overlaps = fine.overlaps
-        order = named(overlaps[-1], jnp.ones(()) if self.cold else overlaps[0], fine.ms[-1], fine.ms[0])
+        ladders = self.ladders(x)
+        fine = jax.tree.map(lambda a: a[1], ladders)
+        squares = stabilities(fine, self.landscape.pattern, jnp.asarray(self.model.kappa, float), n)
+        stable = 1.0 - alpha_of(self.model) * fine.responses**2 * squares
+        stable = stable[jnp.minimum(jnp.arange(LEVELS[-1] + 1), fine.count)]
+        q_M = jnp.ones(()) if self.cold else fine.overlaps[0]
+        order = named(fine.outer, q_M, fine.ms[jnp.maximum(fine.count - 1, 0)], fine.ms[0])
         if self.cold:
             order |= dict(chi=fine.rest)
-        return State(order, jnp.zeros_like(x), dict(coarse=coarse, fine=fine))
+        return State(order, jnp.zeros_like(x), dict(ladders=ladders, fine=fine, stable=stable))
 
     @property
     def cold(self) -> bool:
         return not self.landscape.bounded
 
     def terms(self, state: State, n: int) -> tuple[Array, ...]:
-        terms = self.landscape.terms(state.parts["fine"], n)
-        return (*terms, self.limit(state, n))
+        """Those on the finer grid, and what levels beyond its add: the values fall as K^-4."""
+        coarse, fine = lax.map(
+            lambda ladder: jnp.stack(self.landscape.terms(ladder, n)), state.parts["ladders"]
+        )
+        beyond = (jnp.sum(fine) - jnp.sum(coarse)) / ((LEVELS[1] / LEVELS[0]) ** 4 - 1.0)
+        return (*fine, beyond)
 
-    def limit(self, state: State, n: int) -> Array:
-        """What levels beyond those of the finer grid add: the values fall as K^-4."""
-        coarse, fine = (self.landscape.value(state.parts[k], n) for k in ("coarse", "fine"))
-        return (fine - coarse) / ((LEVELS[1] / LEVELS[0]) ** 4 - 1.0)
-
-    def truncation(self, state: State, n: int) -> Array:
+    def truncation(self, state: State, terms: tuple[Array, ...]) -> Array:
         """Twice the step from the finer grid to the limit, and what is left to be gained on the grids."""
-        ladders = (state.parts[name] for name in ("coarse", "fine"))
-        left = [strengths(self.landscape, ladder, self.nodes) / wanted(ladder) - 1.0 for ladder in ladders]
-        worst = jnp.max(jnp.abs(jnp.concatenate(left)))
-        return 2.0 * jnp.abs(self.limit(state, n)) + _FELT * worst**2
+        left = lax.map(
+            lambda ladder: strengths(self.landscape, ladder, self.nodes) / wanted(ladder) - 1.0,
+            state.parts["ladders"],
+        )
+        return 2.0 * jnp.abs(terms[-1]) + _FELT * jnp.max(jnp.abs(left)) ** 2
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
+        """Not at jamming; fewer steps than `FIRST` are stable."""
         ladder = state.parts["fine"]
-        return unsatisfied(self, state, ladder) if self.cold else ladder.rest > edge
+        complete = (ladder.count >= FIRST) | (jnp.min(state.parts["stable"]) > -1e-6)
+        return complete & ((ladder.rest < LOOSE) if self.cold else (ladder.rest > edge))
 
-    def stable(self, state: State, n: int) -> Array:
-        """1 - alpha l_i^2 <f_i''^2> of the levels of the finer grid, innermost first."""
-        ladder = state.parts["fine"]
-        squares = stabilities(ladder, self.landscape.pattern, jnp.asarray(self.model.kappa, float), n)
-        return 1.0 - alpha_of(self.model) * ladder.responses**2 * squares
+    def possible(self, phi: Array, error: Array) -> Array:
+        return (-phi > error) if self.cold else super().possible(phi, error)
 
     def hierarchy(self, state: State, n: int) -> Hierarchy:
         """That of the finer grid."""
-        kappa, stable = jnp.asarray(self.model.kappa, float), self.stable(state, n)[::-1]
-        return Hierarchy(state.parts["fine"], self.landscape.pattern, kappa, stable, LEVELS[-1])
+        kappa, stable = jnp.asarray(self.model.kappa, float), state.parts["stable"][::-1]
+        return Hierarchy(state.parts["fine"], self.landscape.pattern, kappa, stable, self.levels)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         """marginality: the largest |1 - alpha l_i^2 <f_i''^2>| of the levels i > 0 (level 0 may lie below a gap): 0 on a continuous part."""
-        stable = self.stable(state, n)
-        inner = stable[1:-1] if self.cold else stable[:-1]
-        columns = dict(marginality=jnp.max(jnp.abs(inner)))
+        stable, count = state.parts["stable"], state.parts["fine"].count
+        level = jnp.arange(stable.size)
+        inner = (level < count) & (level >= (1 if self.cold else 0))
+        marginality, few = jnp.max(jnp.where(inner, jnp.abs(stable), 0.0)), count < FIRST
+        columns = dict(marginality=jnp.where(few, jnp.nan, marginality))
+        columns |= dict(replicon=jnp.where(few, jnp.min(stable), jnp.nan))
         return columns | _energetics(self.cold, phi)
-
-
-class Settled(Steps):
-    """Fewer than `FIRST` steps, all of their levels stable, in the columns of full breaking."""
-
-    levels: ClassVar[int] = LEVELS[-1]
-
-    def state(self, x: Array, n: int) -> State:
-        state = super().state(x, n)
-        ladder = state.parts["ladder"]
-        outermost = ladder.ms[jnp.maximum(ladder.count - 1, 0)]
-        q_M = jnp.ones(()) if self.cold else ladder.overlaps[0]
-        order = named(ladder.outer, q_M, outermost, ladder.ms[0])
-        return state._replace(order=order | {k: v for k, v in state.order.items() if k == "chi"})
-
-    def inside(self, state: State, edge: float = 1e-8) -> Array:
-        return super().inside(state, edge) & (state.parts["ladder"].count < self.k)
-
-    def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
-        return dict(replicon=jnp.min(state.parts["stable"])) | _energetics(self.cold, phi)
 
 
 class Symmetric(Unbroken):
@@ -340,9 +411,7 @@ def breaking(model: SphericalPerceptron, ansatz: KRSB) -> tuple[Problem, ...]:
     unstable = () if model.loss == "errors" else (Symmetric(GroundState(model), FIRST),)
     return (
         Continuous(Solutions(model, FIRST)),
-        Settled(Solutions(model, FIRST), FIRST),
         Symmetric(Bipartite(model, (0.0,)), FIRST),
         Continuous(GroundStates(model, FIRST)),
-        Settled(GroundStates(model, FIRST), FIRST),
         *unstable,
     )

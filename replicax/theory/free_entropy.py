@@ -95,8 +95,8 @@ class Problem(Searched):
     def phi(self, state: State, n: int) -> Array:
         return sum(self.terms(state, n), jnp.zeros(()))
 
-    def truncation(self, state: State, n: int) -> Array:
-        """The error of phi that no finer rule removes."""
+    def truncation(self, state: State, terms: tuple[Array, ...]) -> Array:
+        """The error of phi, the sum of `terms`, that no finer rule removes."""
         return jnp.zeros(())
 
     def refined(self, state: State, n: int) -> tuple[Array, ...]:
@@ -108,7 +108,7 @@ class Problem(Searched):
         terms, refined = self.terms(state, n), self.refined(state, n)
         phi = sum(refined, jnp.zeros(()))
         rounding = 4e-15 * sum((jnp.abs(t) for t in refined), jnp.zeros(()))
-        return phi, jnp.abs(phi - sum(terms, jnp.zeros(()))) + rounding + self.truncation(state, n)
+        return phi, jnp.abs(phi - sum(terms, jnp.zeros(()))) + rounding + self.truncation(state, terms)
 
     def partial(self, parameter: Callable, state: State, n: int) -> Array:
         """d phi/d(parameter) at fixed order parameters; `parameter` picks the leaf out of the problem."""
@@ -149,6 +149,10 @@ class Problem(Searched):
     def remains(self) -> Array | bool:
         """True: the answer only where the problem before it is known to have no solution, not where none was found."""
         return False
+
+    def possible(self, phi: Array, error: Array) -> Array:
+        """False where this is no value of what is sought (a ground state without errors)."""
+        return jnp.ones((), bool)
 
     def missing(self, state: State, n: int) -> Array:
         """True where what the solution refers to (a typical reference) does not exist."""

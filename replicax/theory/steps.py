@@ -11,6 +11,7 @@ Where breaking lowers nothing the replica-symmetric solution is the answer: all 
 arXiv:1702.06919.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,7 +23,7 @@ from jax import Array, lax
 from replicax.numerics.quadrature import RANGE
 from replicax.numerics.roots import Root
 from replicax.numerics.special import log_add_exp, log_diff_H, log_H
-from replicax.theory.breaking import Landscape, quadratic_tilt
+from replicax.theory.breaking import FINE, Landscape, quadratic_tilt
 from replicax.theory.clusters import DOUBT, Broken, least_complexity
 from replicax.theory.free_entropy import Problem, State, settled
 from replicax.theory.ground_state import GroundState
@@ -46,6 +47,10 @@ from replicax.vocabulary.ladder import (
 from replicax.vocabulary.levels import is_frozen
 from replicax.vocabulary.limits import INFINITE
 
+#: ground states have errors: below jamming -e falls to 0 from above, along chi or c -> inf, where a search stops beyond this
+LOOSE = 1e6
+#: log chi where what has become loose is looked for again
+_TIGHT = 5.0
 #: points of a first look that are looked at again
 _LOWEST = 16
 
@@ -107,7 +112,7 @@ class Solutions(Landscape):
 
     ends: ClassVar[int] = 1
     bounded: ClassVar[bool] = True
-    nodes: ClassVar[int] = 40
+    coarse: ClassVar[int] = 40
     second: ClassVar[tuple] = ((-0.7, 0.5), (-2.3, 2.0), (-3.9, 2.3), (-5.5, 2.6))
 
     @property
@@ -174,6 +179,7 @@ class GroundStates(Landscape):
     most: int = eqx.field(static=True)
 
     ends: ClassVar[int] = 1
+    onwards: ClassVar[bool] = True
 
     @property
     def pattern(self) -> Pattern:
@@ -195,6 +201,11 @@ class GroundStates(Landscape):
         """0 below the capacity without steps, where solutions are all that it knows."""
         return jnp.minimum(_solved(GroundState(self.model))[0], 0.0)
 
+    def tightened(self, x: Array) -> Array:
+        """Below jamming of fewer steps chi -> inf at their c_i/chi: the same there, from where chi is finite."""
+        loose = jnp.maximum(x[-1] - _TIGHT, 0.0)
+        return x.at[self.most :].add(-loose)
+
     def first(self) -> Array:
         """The lowest point of a wide scan of q_0, c_1 and chi."""
         one = GroundStates(self.model, 1)
@@ -212,10 +223,15 @@ def alpha_of(model: SphericalPerceptron) -> Array:
     return jnp.asarray(model.alpha, float)
 
 
-def unsatisfied(problem: Problem, state: State, ladder: Ladder) -> Array:
-    """Whether this is a ground state with errors: below jamming -e falls to 0 from above, along chi or c -> inf."""
-    phi, error = problem.evaluated(state, problem.nodes)
-    return (ladder.rest < 1e6) & (-phi > error)
+def climbed(landscape: Landscape, k: int) -> Root:
+    """The minimum of as many of k steps as lower something; coordinates: those of the landscape, then how many."""
+    rows = landscape.climb(jnp.asarray(k))
+    found = jnp.sum(jnp.cumprod(rows.converged))
+    last = jax.tree.map(lambda x: x[jnp.maximum(found - 1, 0)], rows)
+    broken = last.value < landscape.symmetric()
+    done = (found > 0) & jnp.isfinite(last.value) & broken
+    slope = last.slope / (1.0 + jnp.abs(last.value))
+    return Root(jnp.append(last.x, found.astype(float)), slope, last.steps.astype(float), done)
 
 
 def searched(problem: Problem, search: Callable[[], Root]) -> Root:
@@ -278,23 +294,20 @@ class Steps(Problem):
         return Hierarchy(ladder, self.landscape.pattern, kappa, stable, self.levels)
 
     def search(self, given: Array | None, refinement: int) -> Root:
+        """What is lost is looked for again on finer grids."""
+        if refinement > 1:
+            finer = dataclasses.replace(self.landscape, finer=2)
+            return dataclasses.replace(self, landscape=finer).search(given, 1)
         near = self.k == 1 and isinstance(self.landscape, Solutions)
-        return searched(self, self._near if near else self._climbed)
+        return searched(self, self._near if near else lambda: climbed(self.landscape, self.k))
 
     def _near(self) -> Root:
         near = self.landscape.near()
         return lax.cond(
-            near.converged, lambda: near._replace(x=jnp.append(near.x, 1.0)), lambda: self._climbed()
+            near.converged,
+            lambda: near._replace(x=jnp.append(near.x, 1.0)),
+            lambda: climbed(self.landscape, self.k),
         )
-
-    def _climbed(self) -> Root:
-        rows = self.landscape.climb(jnp.asarray(self.k))
-        found = jnp.sum(jnp.cumprod(rows.converged))
-        last = jax.tree.map(lambda x: x[jnp.maximum(found - 1, 0)], rows)
-        broken = rows.value[0] < self.landscape.symmetric()
-        done = (found > 0) & jnp.isfinite(last.value) & broken
-        slope = last.slope / (1.0 + jnp.abs(last.value))
-        return Root(jnp.append(last.x, found.astype(float)), slope, last.steps.astype(float), done)
 
     def state(self, x: Array, n: int) -> State:
         count = lax.stop_gradient(x[-1]).astype(int)
@@ -318,7 +331,10 @@ class Steps(Problem):
         """Not at jamming; and where further steps were worth nothing, nothing must ask for them."""
         ladder, stable = state.parts["ladder"], state.parts["stable"]
         complete = (ladder.count == self.k) | (jnp.min(stable) > -1e-6)
-        return complete & (unsatisfied(self, state, ladder) if self.cold else (ladder.rest > edge))
+        return complete & ((ladder.rest < LOOSE) if self.cold else (ladder.rest > edge))
+
+    def possible(self, phi: Array, error: Array) -> Array:
+        return (-phi > error) if self.cold else super().possible(phi, error)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         ladder, stable = state.parts["ladder"], state.parts["stable"]
@@ -432,7 +448,7 @@ class Given(NamedTuple):
         outer, inner = site.overlaps
         ladder = Ladder(outer, inner[None], m[None], site.complement, jnp.ones((), int))
         kappa, weight = jnp.asarray(model.kappa, float), alpha_of(model)
-        stable = 1.0 - weight * ladder.responses**2 * stabilities(ladder, Satisfied(), kappa, Landscape.fine)
+        stable = 1.0 - weight * ladder.responses**2 * stabilities(ladder, Satisfied(), kappa, FINE)
         return Hierarchy(ladder, Satisfied(), kappa, stable[::-1], 1)
 
 

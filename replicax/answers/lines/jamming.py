@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from replicax.answers.solve import batched
-from replicax.answers.thresholds import Explicit, Options, Threshold, define
+from replicax.answers.thresholds import NODES, Explicit, Options, Threshold, define
+from replicax.numerics.minimise import Minimum
 from replicax.theory.full_jamming import Full, full
 from replicax.theory.hierarchy import Hierarchy, Parisi
 from replicax.theory.jamming import Jamming
@@ -57,7 +58,7 @@ def _jamming(model: SphericalPerceptron, options: Options, n: int):
     forever = jnp.isinf(k)
     count = jnp.where(forever, MOST, k).astype(int)
     negative = jnp.minimum(kappa, -1e-6)
-    landscape = Jamming(negative, MOST, extended=options["extended"])
+    landscape = Jamming(negative, MOST, extended=options["extended"], finer=1 if n <= NODES else 2)
     rows = landscape.climb(jax.lax.stop_gradient(count))
 
     def at(row: Array) -> tuple[Array, Array, Array]:
@@ -65,37 +66,44 @@ def _jamming(model: SphericalPerceptron, options: Options, n: int):
         value, sharper = (landscape.value(ladder, n * landscape.fine) for n in (1, 2))
         return value, landscape.contacts(ladder, landscape.fine), jnp.abs(sharper - value)
 
-    needed = jnp.where(forever, jnp.arange(MOST), jnp.maximum(count - 1, 0))
+    last = jnp.maximum(count - 1, 0)
+    needed = last[None] if "k" in options["finite"] else jnp.where(forever, jnp.arange(MOST), last)
     values, contacts, blurred = jax.lax.map(at, needed)
     blurred = jnp.max(blurred)
-    # a finite k asks for no limit: its derivative must not be one of equal values
-    extrapolated, bracket = limit(jnp.where(forever, values, (jnp.arange(MOST) + 1.0) ** -2.0))
-    broken = (kappa < 0) & (count > 0)
-    nothing = Full(extrapolated, bracket, jnp.zeros(()), jnp.zeros((), bool))
-    grids = nothing
-    if not options["extended"]:
-        steps = landscape.ladder(rows.x[MOST - 1], jnp.asarray(MOST))
-        wanted = jax.lax.stop_gradient(broken & forever & jnp.all(rows.converged))
-        grids = jax.lax.cond(wanted, lambda: full(landscape, steps), lambda: nothing)
-    limiting = jnp.where(grids.converged, grids.value, extrapolated)
-    apart = jnp.maximum(jnp.abs(grids.step), jnp.abs(limiting - extrapolated))
-    bracket = jnp.where(grids.converged, apart, bracket)
+    used = jnp.where(forever, True, jnp.arange(MOST) == last)
+    best = values[-1]
+    error, slope = (jnp.max(jnp.where(used, x, 0.0)) for x in (rows.predicted, rows.slope / rows.value))
+    converged = jnp.all(rows.converged | ~used) & (blurred < _SHARP * best)
+    touching, broken = contacts[-1], (kappa < 0) & (count > 0)
+    if "k" not in options["finite"]:
+        whole = _limiting(landscape, rows, values, broken & forever)
+        best, error = jnp.where(forever, whole.value, best), jnp.where(forever, whole.step, error)
+        touching, slope = jnp.where(forever, 1.0, touching), jnp.maximum(slope, whole.slope)
+        if options["extended"]:  # no limit is known
+            converged = converged & ~forever
     symmetric = Jamming(kappa, MOST).symmetric()
-    value = jnp.where(broken, jnp.where(forever, limiting, values[-1]), symmetric)
-    used = jnp.where(forever, jnp.arange(MOST) < MOST, jnp.arange(MOST) == count - 1)
-    predicted = jnp.max(jnp.where(used, rows.predicted, 0.0))
-    error = jnp.where(broken, jnp.where(forever, bracket, predicted) + blurred, 0.0) + 1e-10 * value
-    touching = jnp.where(forever, 1.0, contacts[-1])
+    value = jnp.where(broken, best, symmetric)
+    error = jnp.where(broken, error + blurred, 0.0) + 1e-10 * value
     touching = jnp.where(broken, touching, symmetric * Jamming(kappa, MOST).below())
-    slope = jnp.maximum(jnp.max(jnp.where(used, rows.slope / rows.value, 0.0)), grids.slope)
-    converged = (jnp.all(rows.converged | ~used) & (blurred < _SHARP * value)) | ~broken
-    if options["extended"]:  # no limit is known
-        converged = converged & ~forever
     columns, residual = dict(error=error, contacts=touching), jnp.where(broken, slope, 0.0)
     count = jnp.where(broken, count, 0)
-    ladder = landscape.ladder(rows.x[needed[-1]], count)
+    ladder = landscape.ladder(rows.x[last], count)
     found = jnp.concatenate([ladder.outer[None], ladder.steps, ladder.ms, count[None].astype(float)])
-    return value, columns, residual, converged, jax.lax.stop_gradient(found)
+    return value, columns, residual, converged | ~broken, jax.lax.stop_gradient(found)
+
+
+def _limiting(landscape: Jamming, rows: Minimum, values: Array, wanted: Array) -> Full:
+    """The limit of grids, or (where they are not solved) that of the values of 1, 2, .. steps; step: its error; 0 slope where it is not `wanted`."""
+    # a finite k asks for no limit: its derivative must not be one of equal values
+    extrapolated, bracket = limit(jnp.where(wanted, values, (jnp.arange(MOST) + 1.0) ** -2.0))
+    grids = nothing = Full(extrapolated, bracket, jnp.zeros(()), jnp.zeros((), bool))
+    if not landscape.extended:
+        steps = landscape.ladder(rows.x[MOST - 1], jnp.asarray(MOST))
+        solvable = jax.lax.stop_gradient(wanted & jnp.all(rows.converged))
+        grids = jax.lax.cond(solvable, lambda: full(landscape, steps), lambda: nothing)
+    limiting = jnp.where(grids.converged, grids.value, extrapolated)
+    apart = jnp.maximum(jnp.abs(grids.step), jnp.abs(limiting - extrapolated))
+    return Full(limiting, jnp.where(grids.converged, apart, bracket), grids.slope, grids.converged)
 
 
 def parisi(found: Threshold) -> Parisi:
