@@ -35,6 +35,8 @@ FAR = 45.0
 #: solutions, where they dominate and where single ones (frozen) have more weight
 BRANCHES = ("", "low", "high", "dense", "metastable", "frozen")
 BRANCH = {name: float(code) for code, name in enumerate(BRANCHES)}
+#: rounding of a replicon that is 0
+_MARGINAL = 1e-11
 
 
 class State(NamedTuple):
@@ -160,7 +162,7 @@ class Problem(Searched):
 
     def unstable(self, state: State, columns: dict[str, Array], n: int) -> Array:
         """True where replica symmetry of the outermost index is known to be broken."""
-        return columns.get("replicon", jnp.ones(())) < 0
+        return columns.get("replicon", jnp.ones(())) < -_MARGINAL
 
     def reached(self, x: Array, n: int) -> Array:
         """False where a root is none that a cold start should end in (it lies on another branch)."""
