@@ -162,7 +162,7 @@ class Solutions(Landscape):
         site = problem.state(root.x, self.fine).parts["site"]
         outer = jnp.log(site.overlaps[0])
         found = jnp.stack([jnp.log(site.overlaps[1]) - outer, root.x[2], jnp.log(site.complement) - outer])
-        return root._replace(x=found)
+        return root._replace(x=found, jacobian=None)
 
     def plain(self) -> Array:
         """Without steps there are no solutions (with them at fewer patterns), or replica symmetry has the least phi of all x(q)."""
