@@ -304,9 +304,8 @@ class Continuous(Problem):
             def residual(z: Array) -> Array:
                 ladder = placed(self.landscape, z, grid.ladder())
                 left = strengths(self.landscape, ladder, self.nodes) / wanted(ladder) - 1.0
-                return jnp.where(
-                    _increments(ladder), left, z
-                )  # absent levels, in front, have that of level 0
+                # absent levels, in front, have that of level 0
+                return jnp.where(_increments(ladder), left, z)
 
             return placed(self.landscape, moving_root(residual, y), grid.ladder())
 
