@@ -94,6 +94,15 @@ def test_the_margin_of_a_reference_needs_one():
         rx.solve(rx.BinaryPerceptron(alpha=0.5, beta=2.0), around(d=0.1))
 
 
+@pytest.mark.slow
+def test_the_start_on_the_sphere():
+    """References that begin to feel the patterns lead to the solution at once (from cold starts: 36 steps and more)."""
+    alpha, kappa = np.array([1.1, 0.815, 1.381]), np.array([-0.2, -0.172, -0.109])
+    d, y = np.array([0.2486, 0.0073, 0.0797]), np.array([89.55, 0.35, 2.97])
+    solution = rx.solve(rx.SphericalPerceptron(alpha=alpha, kappa=kappa), around(d=d, y=y))
+    assert np.all(solution.converged) and np.all(solution.steps < 8)
+
+
 TAUGHT = {
     "binary": (rx.BinaryPerceptron(alpha=0.8, labels="teacher"), 0.12),
     "sphere": (rx.SphericalPerceptron(alpha=1.2, labels="teacher"), 0.15),

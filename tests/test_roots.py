@@ -78,6 +78,14 @@ def test_steps_without_derivatives(problem, start):
         assert not bool(lost.converged) and bool(jnp.all(lost.x == x)) and lost.steps <= 2
 
 
+def test_no_step_along_what_the_residual_does_not_feel():
+    """Next to a root the second coordinate is hardly felt: the step to its zero, 1e4 long, is not taken, and the root is one."""
+    residual = lambda x: jnp.stack([x[0] ** 2 - 2.0, 1e-12 * (x[1] - 1e4)])
+    x = jnp.asarray([np.sqrt(2.0), 0.0])
+    found = chord(residual, x, jax.jacfwd(residual)(x), tol=1e-7)
+    assert bool(found.converged) and np.all(found.x == x)
+
+
 def lambert(a):
     """W(a) as the root of x e^x = a, through log x + x = log a."""
     residual = lambda x: x + jnp.exp(x) - jnp.log(a)

@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from scipy.special import erf, log_ndtr
 
 import replicax as rx
-from replicax.theory.steps import GroundStates, Steps, Violated
+from replicax.theory.steps import GroundStates, Solutions, Steps, Violated
 from replicax.vocabulary.ladder import Ladder
 
 
@@ -226,6 +226,33 @@ def test_three_steps():
     # the way to the third step leads along a flat valley here: 6e-7 above its end it looks like a minimum
     found = rx.solve(rx.SphericalPerceptron(alpha=105.0, kappa=-2.0), rx.KRSB(k=3))
     assert float(found.phi) == pytest.approx(-2.8130111842, abs=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kappa, alpha", [(-2.0, 105.1), (-1.8, 58.0)])
+def test_three_steps_beside_a_gap(kappa, alpha):
+    """Beyond the gap lies one narrow step, which the third one divides: BFGS in other coordinates ends there too (where the third step crept along
+    a valley phi had stayed 6e-7 too high).
+    """
+    model = rx.SphericalPerceptron(alpha=alpha, kappa=kappa)
+    two, three = (rx.solve(model, rx.KRSB(k=k)) for k in (2, 3))
+    assert three.converged and two.phi - three.phi > 1e-7
+    landscape, order = Solutions(model, 3), three.order
+
+    @jax.jit
+    @jax.value_and_grad
+    def value(x):
+        q, m = jnp.cumsum(jax.nn.softmax(x[:5]))[:4], jnp.cumsum(jax.nn.softmax(x[5:]))[:3]
+        return landscape.value(Ladder(q[0], jnp.diff(q)[::-1], m[::-1], 1.0 - q[-1], jnp.asarray(3)), 64)
+
+    shares = lambda names: np.log(np.diff([0.0, *(float(getattr(order, name)) for name in names), 1.0]))
+    here = np.append(shares([f"q_{i}" for i in range(4)]), shares(["m_1", "m_2", "m_3"]))
+    assert abs(value(here)[0] - three.phi) < 1e-11
+    away = here + 0.3 * np.random.default_rng(1).normal(size=9)
+    found = minimize(
+        lambda x: [np.asarray(v) for v in value(x)], away, jac=True, method="BFGS", options=dict(gtol=1e-10)
+    )
+    assert abs(found.fun - three.phi) < 1e-10
 
 
 def test_what_steps_do_not_cover_is_refused():

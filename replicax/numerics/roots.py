@@ -215,8 +215,9 @@ def chord(
 ) -> Root:
     """The root close to x whose Jacobian is known almost (that of a coarser rule): steps without derivatives, Broyden's good updates.
 
-    As `newton` it stops on the residual and takes the step in hand.  Given up (not converged, x as it was) where the residual is not halved
-    by a step, where a step exceeds `cap`, or after `max_steps` evaluations.  Broyden, Math. Comp. 19 (1965) 577.
+    As `newton` it stops on the residual and takes the step in hand, but none beyond `cap` (along a coordinate that the residual does not feel).
+    Given up (not converged, x as it was) where the residual is not halved by a step, where a step exceeds `cap`, or after `max_steps`
+    evaluations.  Broyden, Math. Comp. 19 (1965) 577.
     """
     if x.shape[0] == 0:
         return _nothing_to_solve(x)
@@ -229,8 +230,9 @@ def chord(
         learnt = jnp.outer(s.step - known, s.step @ s.inverse) / jnp.where(along == 0, 1.0, along)
         inverse = s.inverse + jnp.where((s.count > 0) & (along != 0), learnt, 0.0)
         step, done = -inverse @ r, size <= tol
-        lost = ~(jnp.max(jnp.abs(step)) <= cap) | (~done & ~(size < 0.5 * s.size))
-        return _Chord(s.x + step, step, r, inverse, size, s.count + 1, done & ~lost, lost)
+        near = jnp.max(jnp.abs(step)) <= cap
+        lost = ~done & ~(near & (size < 0.5 * s.size))
+        return _Chord(s.x + jnp.where(near, step, 0.0), step, r, inverse, size, s.count + 1, done, lost)
 
     going = lambda s: ~s.done & ~s.lost & (s.count < max_steps)
     no, nothing = jnp.zeros((), bool), jnp.zeros_like(x)

@@ -49,6 +49,8 @@ class Landscape(eqx.Module):
     onwards: ClassVar[bool] = False
     #: from one step to two: logarithms of how much closer to q_k the second overlap lies, and of how much larger its replica number is
     second: ClassVar[tuple] = ((-2.3, 2.0), (-3.9, 2.3), (-5.5, 2.6), (-7.5, 3.0))
+    #: how a step is divided: the inner part of it, and how far apart the logarithms of the two numbers are
+    parts: ClassVar[tuple] = ((0.5, 0.05), (0.03, 0.1, 0.3, 1.0))
 
     #: extended: where the outermost step is divided, and the logarithm of the ratio of its numbers
     turns: ClassVar[tuple] = ((0.3, 0.3), (0.5, 0.6))
@@ -200,7 +202,45 @@ class Landscape(eqx.Module):
             inner = self.regrown(x, count, self.most, self.second[1])
             return jnp.stack([usual[0], inner, *(self.turned(x, count, *how) for how in self.turns)])
         close = jnp.stack([self.regrown(x, count, 1, second) for second in self.second[2:]])
-        return jnp.concatenate([usual[:1], usual[2:3], close])
+        others = jnp.concatenate([usual[:1], usual[2:3], close])
+        best, value = self.division(x, count)
+        divided = jnp.concatenate([best[None], others[:-1]])
+        return jnp.where(value < self.value(self.ladder(x, count), self.nodes), divided, others)
+
+    def division(self, x: Array, count: Array) -> tuple[Array, Array]:
+        """count + 1 steps that divide one of these, and a value that they come below: that of the lowest division, which is on the right side of
+        the saddle if it lowers the value; numbers once farther apart lead to the minimum in fewer steps.
+        """
+        which, part, by = (
+            a.ravel() for a in jnp.meshgrid(jnp.arange(self.most), *map(jnp.asarray, self.parts), indexing="ij")
+        )
+        every = jax.vmap(lambda *how: self.divided(x, count, *how))(which, part, by)
+
+        def at(row: tuple[Array, Array]) -> Array:
+            y, known = row
+            return lax.cond(
+                known, lambda: self.value(self.ladder(y, count + 1), self.nodes), lambda: jnp.inf
+            )
+
+        values = lax.map(at, (every, which < count))
+        values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+        lowest = jnp.argmin(values)
+        farther = jnp.minimum(lowest + 1, values.size - 1)
+        further = (by[farther] > by[lowest]) & (values[farther] < jnp.inf)
+        return every[jnp.where(further, farther, lowest)], values[lowest]
+
+    def divided(self, x: Array, count: Array, which: Array, part: Array, by: Array) -> Array:
+        """count + 1 steps: step `which` (0: the innermost) as two, the inner one `part` of it; their numbers are `by` apart in their logarithms."""
+        steps, ms = self.increments(x, count)
+        index = jnp.arange(self.most)
+        inner, outer = index == which, index == which + 1
+        source = index - (index > which)
+        steps = steps[source] * jnp.where(inner, part, jnp.where(outer, 1.0 - part, 1.0))
+        moved = jnp.where(inner, 1.0 - part, jnp.where(outer, -part, 0.0))
+        numbers = self.logarithm(ms)[source] + by * moved
+        outwards = jnp.clip(count - index, 0, self.most - 1)
+        distance = jnp.cumsum(steps)[outwards] / (1.0 + jnp.sum(steps))
+        return self.coordinates(distance, self.number(numbers)[outwards], count + 1, x)
 
     def regrown(self, x: Array, count: Array, keep: int, second: tuple[float, float]) -> Array:
         """count + 1 steps: the outermost `keep` (fewer if they are all) stay; the others become one more, interpolated in their index, or

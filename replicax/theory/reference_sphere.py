@@ -38,9 +38,6 @@ class AnyReferenceOnSphere(AnyReference):
     def prepare(self, n: int, skip: Array | bool = False) -> tuple[tuple[Array, ...], Array]:
         return self._relaxed(), jnp.zeros((), bool)
 
-    def _free(self) -> AnyReference:
-        return AnyReferenceOnSphere(self.model, self.y, self.control, self.by)
-
     def _bare_field(self, S: Array) -> Array:
         return jnp.arcsinh(jnp.sqrt(self.number) * S / jnp.sqrt((1.0 - S) * (1.0 + S)))
 
@@ -124,6 +121,9 @@ class AnyReferenceOnSphere(AnyReference):
 
 class ConstrainedOnSphere(Constrained, AnyReferenceOnSphere):
     """`Constrained` on the sphere; its two coordinates more in units of L and M."""
+
+    def _free(self) -> AnyReference:
+        return AnyReferenceOnSphere(self.model, self.y, self.control, self.by)
 
     def _displaced(self) -> DisplacedSolution:
         return DisplacedSolutionOnSphere(self.model, (0.0,), self.control, reference=self.reference)
