@@ -228,6 +228,16 @@ def test_three_steps():
     assert float(found.phi) == pytest.approx(-2.8130111842, abs=1e-9)
 
 
+@pytest.mark.parametrize("kappa, alpha", [(-0.05, 2.16), (-0.02, 2.05)])
+def test_no_negative_complexities_next_to_jamming(kappa, alpha):
+    """Where 1 - q is about 1e-3 and replica symmetry stable, few nodes see clusters of complexity -10: more of them tell."""
+    model = rx.SphericalPerceptron(alpha=alpha, kappa=kappa)
+    symmetric = rx.solve(model)
+    assert symmetric.status == "ok" and symmetric.replicon > 0
+    landscape = Solutions(model, 1)
+    assert bool(jax.jit(landscape.plain)())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kappa, alpha", [(-2.0, 105.1), (-1.8, 58.0)])
 def test_three_steps_beside_a_gap(kappa, alpha):

@@ -212,15 +212,14 @@ class Landscape(eqx.Module):
         the saddle if it lowers the value; numbers once farther apart lead to the minimum in fewer steps.
         """
         which, part, by = (
-            a.ravel() for a in jnp.meshgrid(jnp.arange(self.most), *map(jnp.asarray, self.parts), indexing="ij")
+            a.ravel()
+            for a in jnp.meshgrid(jnp.arange(self.most), *map(jnp.asarray, self.parts), indexing="ij")
         )
         every = jax.vmap(lambda *how: self.divided(x, count, *how))(which, part, by)
 
         def at(row: tuple[Array, Array]) -> Array:
             y, known = row
-            return lax.cond(
-                known, lambda: self.value(self.ladder(y, count + 1), self.nodes), lambda: jnp.inf
-            )
+            return lax.cond(known, lambda: self.value(self.ladder(y, count + 1), self.nodes), lambda: jnp.inf)
 
         values = lax.map(at, (every, which < count))
         values = jnp.where(jnp.isfinite(values), values, jnp.inf)

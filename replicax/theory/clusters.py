@@ -28,7 +28,8 @@ from replicax.theory.stability import breaking_point
 #: logarithms of (q1 - q0)/(1 - q1) at which the clusters at m = 1 are looked for
 _SPREADS = np.linspace(-5.0, 7.0, 31)
 _COARSE = 24
-#: and their least complexity is looked for, with so many nodes; in units of D^2 it is known to this
+#: and their least complexity is looked for, with so many nodes (next to jamming they see negative ones where there are none: twice as many
+#: decide where replica symmetry is stable otherwise); in units of D^2 it is known to this
 _NARROWEST, _WIDEST, _PLACES, _SIGHT = -2.5, 10.0, 26, 32
 DOUBT = 1e-4
 #: below this D complexities are integrals, by these nodes and weights on (0, 1)
@@ -96,13 +97,19 @@ def least_complexity(model: Any, state: State) -> tuple[Array, Array]:
     outer = jnp.log(jnp.where(some, site.overlaps[0] / site.complement, 1.0))
     unit = jnp.log(jnp.where(some, alpha, 1.0))
 
-    def at(x: Array) -> Array:
-        inside = problem.state(x, _SIGHT)
-        return complexity(problem, inside, _SIGHT) / separation(inside) ** 2
-
     spreads = jnp.linspace(_NARROWEST, _WIDEST, _PLACES)
     places = jnp.column_stack([jnp.full(_PLACES, outer), spreads]) - unit
-    values = jax.vmap(at)(places)
+
+    def seen(n: int) -> Array:
+        def at(x: Array) -> Array:
+            inside = problem.state(x, n)
+            return complexity(problem, inside, n) / separation(inside) ** 2
+
+        return jax.vmap(at)(places)
+
+    values = seen(_SIGHT)
+    decisive = (state.parts["replicon"] > 0) & (jnp.min(values) < DOUBT)
+    values = lax.cond(decisive, lambda: seen(2 * _SIGHT), lambda: values)
     least = jnp.argmin(values)
     return jnp.where(some, -vertex(-values, least), jnp.inf), places[least]
 
