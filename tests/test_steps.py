@@ -242,7 +242,7 @@ def test_no_negative_complexities_next_to_jamming(kappa, alpha):
 @pytest.mark.parametrize("kappa, alpha", [(-2.0, 105.1), (-1.8, 58.0)])
 def test_three_steps_beside_a_gap(kappa, alpha):
     """Beyond the gap lies one narrow step, which the third one divides: BFGS in other coordinates ends there too (where the third step crept along
-    a valley phi had stayed 6e-7 too high).
+    a valley phi had stayed 6e-7 too high at kappa = -2).
     """
     model = rx.SphericalPerceptron(alpha=alpha, kappa=kappa)
     two, three = (rx.solve(model, rx.KRSB(k=k)) for k in (2, 3))

@@ -216,7 +216,7 @@ def chord(
     """The root close to x whose Jacobian is known almost (that of a coarser rule): steps without derivatives, Broyden's good updates.
 
     As `newton` it stops on the residual and takes the step in hand, but none beyond `cap` (along a coordinate that the residual does not feel).
-    Given up (not converged, x as it was) where the residual is not halved by a step, where a step exceeds `cap`, or after `max_steps`
+    Given up (not converged, x as it was) where, before that, the residual is not halved by a step or a step exceeds `cap`, or after `max_steps`
     evaluations.  Broyden, Math. Comp. 19 (1965) 577.
     """
     if x.shape[0] == 0:
