@@ -265,6 +265,22 @@ def test_three_steps_beside_a_gap(kappa, alpha):
     assert abs(found.fun - three.phi) < 1e-10
 
 
+@pytest.mark.slow
+def test_a_second_step_where_one_has_only_just_become_unstable():
+    """Beyond the Gardner line the replicon of one step is -l, a second step is of order l and lowers phi by a constant times l^3 (it had been lost at
+    the first of these, and found elsewhere with a tenth and two thirds of that gain at the others).
+    """
+    model = rx.SphericalPerceptron(alpha=np.array([78.2293, 78.5, 79.5]), kappa=-1.9357)
+    one, two = (rx.solve(model, rx.KRSB(k=k)) for k in (1, 2))
+    assert np.all(two.converged) and np.all(one.replicon < 0)
+    constant = (two.phi - one.phi) / one.replicon**3
+    np.testing.assert_allclose(constant, 3.68, rtol=0.03)
+    # the step is as much shorter as the level is less unstable, at the same ratio of its numbers
+    order = two.order
+    np.testing.assert_allclose((order.q_2 - order.q_1) / -one.replicon, 3.2, rtol=0.2)
+    np.testing.assert_allclose(order.m_2 / order.m_1, 1.08, atol=0.03)
+
+
 def test_what_steps_do_not_cover_is_refused():
     with pytest.raises(ValueError, match="beta"):
         rx.solve(rx.SphericalPerceptron(alpha=1.0, beta=2.0), rx.KRSB(k=1))

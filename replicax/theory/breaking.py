@@ -24,6 +24,8 @@ from replicax.vocabulary.ladder import Ladder, below_bend
 FINE = 64
 #: a further step lowers the value by more than this part of what the one before did; a value is known to this part
 _WORTH, _NOTHING = 1e-6, 1e-8
+#: from the third step on one that lowers the value by less than this part of what the one before did is looked for from all starts
+_USUAL = 0.003
 _TRIES = 4
 #: the least that sharper rules see of what a step lowers (relatively)
 _SEEN = 3e-12
@@ -51,6 +53,8 @@ class Landscape(eqx.Module):
     second: ClassVar[tuple] = ((-2.3, 2.0), (-3.9, 2.3), (-5.5, 2.6), (-7.5, 3.0))
     #: how a step is divided: the inner part of it, and how far apart the logarithms of the two numbers are
     parts: ClassVar[tuple] = ((0.5, 0.05), (0.03, 0.1, 0.3, 1.0))
+    #: small steps beside the innermost and the outermost level, as parts of the step there, and how far apart the logarithms of its numbers are
+    small: ClassVar[tuple] = ((0.05, 0.015, 0.005, 0.0015, 0.0005), 0.1)
 
     #: extended: where the outermost step is divided, and the logarithm of the ratio of its numbers
     turns: ClassVar[tuple] = ((0.3, 0.3), (0.5, 0.6))
@@ -162,7 +166,8 @@ class Landscape(eqx.Module):
                     return t[0] < jnp.where(k > 0, _TRIES, 1)
                 tries = jnp.where((k > 0) & ~nothing_left, _TRIES, 1)
                 sharp = t[1].predicted <= 1e-10 * (1.0 + jnp.abs(t[1].value))
-                enough = jnp.where((k == 0) | broken, before - t[1].value > needed, lower(t[1].value))
+                usual = jnp.where(k > 1, _USUAL / _WORTH, 1.0) * needed
+                enough = jnp.where((k == 0) | broken, before - t[1].value > usual, lower(t[1].value))
                 return (t[0] < tries) & ~(enough & sharp)
 
             _, found = lax.while_loop(wanted, again, (jnp.zeros((), int), blank))
@@ -176,7 +181,8 @@ class Landscape(eqx.Module):
             passed = self.onwards & ~lower(found.value)
             found = found._replace(converged=(found.converged & worth) | passed)
             rows = jax.tree.map(lambda every, one: every.at[k].set(one), rows, found)
-            return k + 1, self.next(jnp.where(passed, self.tightened(found.x), found.x), k + 1), rows
+            start = jnp.where(passed, self.tightened(found.x), found.x)
+            return k + 1, self.next(start, k + 1, found.hessian), rows
 
         starts = jnp.broadcast_to(start, (_TRIES, size))
         return lax.while_loop(going, up, (jnp.zeros((), int), starts, rows))[2]
@@ -185,8 +191,8 @@ class Landscape(eqx.Module):
         """Where steps that lower nothing were left, as something to start from."""
         return x
 
-    def next(self, x: Array, count: Array) -> Array:
-        """Where to look for the minimum of count + 1 steps, given that of `count`: the interpolation of all levels first."""
+    def next(self, x: Array, count: Array, hessian: Array) -> Array:
+        """Where to look for the minimum of count + 1 steps, given that of `count` and its Hessian: the interpolation of all levels first."""
         if self.most == 1:
             return jnp.broadcast_to(x, (_TRIES, x.shape[0]))
         usual = jnp.stack(
@@ -204,8 +210,10 @@ class Landscape(eqx.Module):
         close = jnp.stack([self.regrown(x, count, 1, second) for second in self.second[2:]])
         others = jnp.concatenate([usual[:1], usual[2:3], close])
         best, value = self.division(x, count)
-        divided = jnp.concatenate([best[None], others[:-1]])
-        return jnp.where(value < self.value(self.ladder(x, count), self.nodes), divided, others)
+        small, other = self.small_step(x, count, hessian)
+        lowest = jnp.where(other < value, small, best)
+        lowers = jnp.minimum(value, other) < self.value(self.ladder(x, count), self.nodes)
+        return jnp.where(lowers, jnp.concatenate([lowest[None], others[:-1]]), others)
 
     def division(self, x: Array, count: Array) -> tuple[Array, Array]:
         """count + 1 steps that divide one of these, and a value that they come below: that of the lowest division, which is on the right side of
@@ -227,6 +235,28 @@ class Landscape(eqx.Module):
         farther = jnp.minimum(lowest + 1, values.size - 1)
         further = (by[farther] > by[lowest]) & (values[farther] < jnp.inf)
         return every[jnp.where(further, farther, lowest)], values[lowest]
+
+    def small_step(self, x: Array, count: Array, hessian: Array) -> tuple[Array, Array]:
+        """count + 1 steps, one of them small, and their value.  Where a level has only just become unstable, to -l, its step is of order l and lowers
+        the value by l^3: less than the others are off by until they have moved (here by a Newton step).
+        """
+        free = self.free(count)
+        steps = jnp.where(free[:, None] & free[None, :], hessian, jnp.eye(x.shape[0]))
+        sizes, by = self.small
+        sizes = jnp.asarray(sizes)
+
+        def moved(row: tuple[Array, Array]) -> tuple[Array, Array]:
+            grown = lambda y: self.divided(y, count, *row, by)
+            value = lambda y: self.value(self.ladder(grown(y), count + 1), self.nodes)
+            slope = jnp.where(free, jax.grad(value)(x), 0.0)
+            y = x - jnp.linalg.solve(steps, slope)
+            return grown(y), value(y)
+
+        which = jnp.repeat(jnp.stack([0 * count, count - 1]), sizes.size)
+        every, values = lax.map(moved, (which, jnp.concatenate([sizes, 1.0 - sizes])))
+        values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+        lowest = jnp.argmin(values)
+        return every[lowest], values[lowest]
 
     def divided(self, x: Array, count: Array, which: Array, part: Array, by: Array) -> Array:
         """count + 1 steps: step `which` (0: the innermost) as two, the inner one `part` of it; their numbers are `by` apart in their logarithms."""

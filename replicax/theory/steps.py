@@ -51,6 +51,8 @@ from replicax.vocabulary.limits import INFINITE
 LOOSE = 1e6
 #: log chi where what has become loose is looked for again
 _TIGHT = 5.0
+#: a level less unstable than this lowers phi by its third power times a few when it breaks: less than is known
+_SLIGHT = 1e-4
 #: points of a first look that are looked at again
 _LOWEST = 16
 
@@ -328,9 +330,9 @@ class Steps(Problem):
         return self.landscape.terms(state.parts["ladder"], n)
 
     def inside(self, state: State, edge: float = 1e-8) -> Array:
-        """Not at jamming; and where further steps were worth nothing, nothing must ask for them."""
+        """Not at jamming; and where further steps were worth nothing, nothing must ask for them, or too little to be seen."""
         ladder, stable = state.parts["ladder"], state.parts["stable"]
-        complete = (ladder.count == self.k) | (jnp.min(stable) > -1e-6)
+        complete = (ladder.count == self.k) | (jnp.min(stable) > -_SLIGHT)
         return complete & ((ladder.rest < LOOSE) if self.cold else (ladder.rest > edge))
 
     def possible(self, phi: Array, error: Array) -> Array:
