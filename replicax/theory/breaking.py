@@ -266,7 +266,7 @@ class Landscape(eqx.Module):
         source = index - (index > which)
         steps = steps[source] * jnp.where(inner, part, jnp.where(outer, 1.0 - part, 1.0))
         moved = jnp.where(inner, 1.0 - part, jnp.where(outer, -part, 0.0))
-        numbers = self.logarithm(ms)[source] + by * moved
+        numbers = self.logarithm(jnp.where(index < count, ms, 0.5))[source] + by * moved
         outwards = jnp.clip(count - index, 0, self.most - 1)
         distance = jnp.cumsum(steps)[outwards] / (1.0 + jnp.sum(steps))
         return self.coordinates(distance, self.number(numbers)[outwards], count + 1, x)
@@ -305,12 +305,14 @@ class Landscape(eqx.Module):
     def coordinates(self, distance: Array, ms: Array, count: Array, x: Array) -> Array:
         """Coordinates of `count` steps with these (q_k - q_i)/q_k, i = 0, 1, .., and m_1, m_2, ..; the rest as in x."""
         inside = jnp.where(jnp.arange(self.most) == count - 1, 0.0, jnp.append(distance[1:], 0.0))
-        steps = jnp.log((distance - inside) / (1.0 - distance[0]))
+        # absent ones have no derivatives either
+        present = jnp.arange(self.most) < count
+        steps = jnp.log(jnp.where(present, (distance - inside) / (1.0 - distance[0]), 1.0))
         if self.extended:
-            rises = self.logarithm(ms)
+            rises = self.logarithm(jnp.where(present, ms, 0.5))
         else:
             ms = ms / (1.0 - ms[jnp.clip(count - 1, 0, self.most - 1)]) if self.bounded else ms
-            rises = jnp.log(ms - jnp.append(0.0, ms[:-1]))
+            rises = jnp.log(jnp.where(present, ms - jnp.append(0.0, ms[:-1]), 1.0))
         inwards = jnp.clip(count - 1 - jnp.arange(self.most), 0, self.most - 1)
         new = jnp.concatenate([steps[inwards], rises[inwards], x[2 * self.most :]])
         return jnp.where(self.free(count), new, 0.0)

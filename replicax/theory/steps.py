@@ -51,8 +51,11 @@ from replicax.vocabulary.limits import INFINITE
 LOOSE = 1e6
 #: log chi where what has become loose is looked for again
 _TIGHT = 5.0
-#: a level less unstable than this lowers phi by its third power times a few when it breaks: less than is known
-_SLIGHT = 1e-4
+#: a level with stability -l lowers the value by at most this times l^3 when it breaks (3 to 20 beyond the Gardner lines of kappa in [-2.2, -1.56]);
+#: where l is less than that fewer steps are an answer, with this error
+_CUBED, _SLIGHT = 20.0, 3e-4
+#: the least energy that is told from that of solutions
+_ENERGY = 1e-10
 #: points of a first look that are looked at again
 _LOWEST = 16
 
@@ -336,7 +339,12 @@ class Steps(Problem):
         return complete & ((ladder.rest < LOOSE) if self.cold else (ladder.rest > edge))
 
     def possible(self, phi: Array, error: Array) -> Array:
-        return (-phi > error) if self.cold else super().possible(phi, error)
+        return (-phi > jnp.maximum(error, _ENERGY)) if self.cold else super().possible(phi, error)
+
+    def truncation(self, state: State, terms: tuple[Array, ...]) -> Array:
+        """What further steps were not seen to lower."""
+        most = jnp.maximum(-jnp.min(state.parts["stable"]), 0.0)
+        return jnp.where(state.parts["ladder"].count < self.k, _CUBED * most**3, 0.0)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         ladder, stable = state.parts["ladder"], state.parts["stable"]
