@@ -51,11 +51,10 @@ from replicax.vocabulary.limits import INFINITE
 LOOSE = 1e6
 #: log chi where what has become loose is looked for again
 _TIGHT = 5.0
-#: a level with stability -l lowers the value by at most this times l^3 when it breaks (3 to 20 beyond the Gardner lines of kappa in [-2.2, -1.56]);
-#: where l is less than that fewer steps are an answer, with this error
-_CUBED, _SLIGHT = 20.0, 3e-4
 #: the least energy that is told from that of solutions
 _ENERGY = 1e-10
+#: of the symmetric response, that a first step takes
+_SHARES = (0.05, 0.1, 0.2, 0.4, 0.7)
 #: points of a first look that are looked at again
 _LOWEST = 16
 
@@ -118,6 +117,9 @@ class Solutions(Landscape):
     ends: ClassVar[int] = 1
     bounded: ClassVar[bool] = True
     coarse: ClassVar[int] = 40
+    #: where the stability of a level is -l, less than this, fewer steps are an answer: its breaking lowers phi by this times l^3 at most (3 to 20
+    #: beyond the Gardner line, kappa in [-2.2, -1.56])
+    slight: ClassVar[tuple[float, float]] = (3e-4, 20.0)
     second: ClassVar[tuple] = ((-0.7, 0.5), (-2.3, 2.0), (-3.9, 2.3), (-5.5, 2.6))
 
     @property
@@ -185,6 +187,8 @@ class GroundStates(Landscape):
 
     ends: ClassVar[int] = 1
     onwards: ClassVar[bool] = True
+    #: as for `Solutions`: up to 3e-4 (squared hinge, kappa = -2 and -2.5)
+    slight: ClassVar[tuple[float, float]] = (1e-2, 1e-2)
 
     @property
     def pattern(self) -> Pattern:
@@ -212,10 +216,21 @@ class GroundStates(Landscape):
         return x.at[self.most :].add(-loose)
 
     def first(self) -> Array:
-        """The lowest point of a wide scan of q_0, c_1 and chi."""
+        """The lowest point of a wide scan of q_0, c_1 and chi, and where one step takes a share of the symmetric response chi: at many patterns
+        breaking lowers the energy by less than a chi beside the best one costs.
+        """
         one = GroundStates(self.model, 1)
-        grids = (jnp.linspace(-8.0, 6.0, 15), jnp.linspace(-3.0, 7.0, 15), jnp.linspace(-9.0, 5.0, 15))
-        tries = jnp.stack([g.ravel() for g in jnp.meshgrid(*grids)], axis=1)
+        places = jnp.linspace(-8.0, 6.0, 15)
+        tries = [
+            g.ravel() for g in jnp.meshgrid(places, jnp.linspace(-3.0, 7.0, 15), jnp.linspace(-9.0, 5.0, 15))
+        ]
+        whole = _solved(GroundState(self.model))[1].order["chi"]
+        outer, share = (g.ravel() for g in jnp.meshgrid(places, jnp.asarray(_SHARES)))
+        number = jnp.log(share * whole / jax.nn.sigmoid(outer))
+        tries = jnp.concatenate([
+            jnp.stack(tries, axis=1),
+            jnp.stack([outer, number, jnp.log((1.0 - share) * whole)], axis=1),
+        ])  # fmt: skip
         value = lambda n: lambda x: one.value(one.ladder(x, 1), n)
         rough = lax.map(value(20), tries, batch_size=200)
         # the narrowest are not seen well by a first look
@@ -335,7 +350,7 @@ class Steps(Problem):
     def inside(self, state: State, edge: float = 1e-8) -> Array:
         """Not at jamming; and where further steps were worth nothing, nothing must ask for them, or too little to be seen."""
         ladder, stable = state.parts["ladder"], state.parts["stable"]
-        complete = (ladder.count == self.k) | (jnp.min(stable) > -_SLIGHT)
+        complete = (ladder.count == self.k) | (jnp.min(stable) > -self.landscape.slight[0])
         return complete & ((ladder.rest < LOOSE) if self.cold else (ladder.rest > edge))
 
     def possible(self, phi: Array, error: Array) -> Array:
@@ -344,7 +359,7 @@ class Steps(Problem):
     def truncation(self, state: State, terms: tuple[Array, ...]) -> Array:
         """What further steps were not seen to lower."""
         most = jnp.maximum(-jnp.min(state.parts["stable"]), 0.0)
-        return jnp.where(state.parts["ladder"].count < self.k, _CUBED * most**3, 0.0)
+        return jnp.where(state.parts["ladder"].count < self.k, self.landscape.slight[1] * most**3, 0.0)
 
     def columns(self, state: State, phi: Array, n: int) -> dict[str, Array]:
         ladder, stable = state.parts["ladder"], state.parts["stable"]
